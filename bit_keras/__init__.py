@@ -1,0 +1,27 @@
+"""Big Transfer (BiT) for TensorFlow and Keras 3."""
+
+from bit_keras import layers
+from bit_keras.data.load import load_dataset
+from bit_keras.errors import InputError, RunError
+from bit_keras.export.saved_model import export_saved_model
+from bit_keras.models.backbone import BiTBackbone
+from bit_keras.models.classifier import BiTClassifier
+from bit_keras.models.presets import list_presets
+from bit_keras.models.weights import load_weights, save_npz
+from bit_keras.recipes.hyperrule import HyperRule
+from bit_keras.workflows.finetune import finetune
+
+__all__ = [
+    "BiTBackbone",
+    "BiTClassifier",
+    "HyperRule",
+    "InputError",
+    "RunError",
+    "export_saved_model",
+    "finetune",
+    "layers",
+    "list_presets",
+    "load_dataset",
+    "load_weights",
+    "save_npz",
+]

@@ -1,0 +1,1 @@
+"""The command `bit-keras`: flags to one call of the package."""

@@ -1,0 +1,72 @@
+"""Flags and checks that several commands share."""
+
+from absl import flags
+
+from bit_keras.errors import InputError
+
+
+def define_data_flags(values):
+    """Defines `--dataset` and `--data_dir`."""
+    flags.DEFINE_string(
+        "dataset",
+        "doodles",
+        "A TFDS name, a folder with a sub-folder of images for each class, or the "
+        "bundled `doodles`.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "Folder where TFDS keeps its sets. By default TFDS's own.",
+        flag_values=values,
+    )
+
+
+def define_image_size_flag(values):
+    """Defines `--image_size`."""
+    flags.DEFINE_integer(
+        "image_size",
+        None,
+        "Pixels that images are resized to. By default the model's.",
+        lower_bound=1,
+        flag_values=values,
+    )
+
+
+def define_overwrite_flag(values):
+    """Defines `--overwrite`."""
+    flags.DEFINE_bool(
+        "overwrite", False, "Replace results that are there.", flag_values=values
+    )
+
+
+def define_json_flag(values):
+    """Defines `--json`."""
+    flags.DEFINE_bool(
+        "json", False, "Write the result as JSON for programs.", flag_values=values
+    )
+
+
+def refuse_arguments(arguments):
+    """Raises `InputError` where a command that takes flags alone got something else."""
+    if arguments:
+        raise InputError(
+            f"This command takes flags alone. Received: {' '.join(arguments)}"
+        )
+
+
+def define_model_flag(values):
+    """Defines `--model`, which has to be given."""
+    flags.DEFINE_string(
+        "model",
+        None,
+        "A preset, a .keras file, the folder of a run, or a published weight file.",
+        required=True,
+        flag_values=values,
+    )
+
+
+def describe_share(count, evaluation):
+    """Returns a count of an evaluation's examples, with its share."""
+    total = evaluation.num_examples
+    return f"{100 * count / total:.2f} %, {count:,} of {total:,}"

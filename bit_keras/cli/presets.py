@@ -1,0 +1,39 @@
+"""List the published models: parameters, GFLOPs, input size, source.
+
+bit-keras presets ["bit_m_*"] [--json]
+"""
+
+import json
+
+from absl import flags
+
+from bit_keras.errors import InputError
+from bit_keras.models.presets import get_preset, list_presets
+
+
+def define_flags(values):
+    """Defines the flags of this command."""
+    flags.DEFINE_bool("json", False, "Write a list for programs.", flag_values=values)
+
+
+def run(values, arguments):
+    """Prints the presets that match the patterns, or all of them."""
+    presets = [
+        get_preset(name)
+        for pattern in arguments or ["*"]
+        for name in list_presets(pattern)
+    ]
+    if not presets:
+        raise InputError(
+            f"No preset matches {' '.join(arguments)}; `bit-keras presets` lists all."
+        )
+    if values.json:
+        print(json.dumps([preset.to_dict() for preset in presets], indent=2))
+        return
+    print(f"{'name':44s} classes pixels M params  GFLOPs  source")
+    for preset in presets:
+        print(
+            f"{preset.name:44s} {preset.architecture.num_classes:7d} "
+            f"{preset.image_size:6d} {preset.num_parameters / 1e6:8.1f} "
+            f"{preset.gflops:7.1f}  {preset.source}"
+        )

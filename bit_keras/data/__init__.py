@@ -1,0 +1,1 @@
+"""Named sets, folders and arrays as batches."""

@@ -1,0 +1,79 @@
+"""Image files to pixels."""
+
+import pathlib
+
+import tensorflow as tf
+
+from bit_keras.errors import InputError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+
+
+def decode(contents):
+    """Decodes the bytes of a JPEG, PNG, BMP or GIF.
+
+    Args:
+        contents: Scalar string tensor.
+
+    Returns:
+        uint8 `(height, width, 3)`: grey is repeated, transparency dropped, 16 bits are
+        cut to 8, and of an animation the first frame is taken.
+    """
+    image = tf.io.decode_image(contents, channels=3, expand_animations=False)
+    image.set_shape([None, None, 3])
+    return image
+
+
+def read_image(path):
+    """Reads one image file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        uint8 tensor `(height, width, 3)`.
+
+    Raises:
+        InputError: If the file is not there or is no whole image.
+    """
+    try:
+        return decode(tf.io.read_file(str(path)))
+    except (tf.errors.InvalidArgumentError, tf.errors.OpError) as error:
+        reason = "is not there" if not pathlib.Path(path).exists() else "is damaged"
+        raise InputError(
+            f"{path} {reason}, or is no image; expected a whole "
+            f"{', '.join(suffix[1:].upper() for suffix in SUFFIXES)} file."
+        ) from error
+
+
+def image_files(folder):
+    """Returns the image files below a folder, sorted; hidden ones are left out."""
+    return sorted(
+        path
+        for path in pathlib.Path(folder).rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def expand(paths):
+    """Returns image files for a mixture of files and folders.
+
+    Args:
+        paths: Files, taken as they are, and folders, whose image files are taken.
+
+    Returns:
+        A list of `pathlib.Path`, at least one.
+
+    Raises:
+        InputError: If a path is not there or there is no image at all.
+    """
+    files = []
+    for path in map(pathlib.Path, paths):
+        if not path.exists():
+            raise InputError(f"{path} is not there; give image files or folders.")
+        files += image_files(path) if path.is_dir() else [path]
+    if not files:
+        given = ", ".join(map(str, paths)) or "nothing"
+        raise InputError(f"There is no image to look at. Received: {given}")
+    return files

@@ -1,0 +1,113 @@
+"""Batches for training and for evaluation."""
+
+import tensorflow as tf
+
+from bit_keras.data import preprocess
+from bit_keras.data.mixup import mixup
+from bit_keras.data.sources import open_source
+from bit_keras.recipes.hyperrule import HyperRule
+
+# Decoded images of a set are kept in memory up to this size.
+MAX_CACHED_BYTES = 1 << 30
+# Above this number of examples they are shuffled within a window of as many.
+SHUFFLE_BUFFER = 50_000
+
+
+def load_dataset(dataset, recipe=None, *, data_dir=None, seed=0, **kwargs):
+    """Returns the batches of a recipe on a set of labelled images.
+
+    Args:
+        dataset: As in `open_source`: the name of a TFDS set, a folder of classes,
+            arrays, `"doodles"`, or a `Source`.
+        recipe: A `HyperRule`, or `None` for the rule of this set.
+        data_dir: Folder where TFDS keeps its sets.
+        seed: Seed of order, crops, flips and MixUp.
+        **kwargs: Of `open_source`.
+
+    Returns:
+        Two `tf.data.Dataset` of (images float32 `(batch, crop, crop, 3)` in [-1, 1],
+        one-hot labels float32 `(batch, classes)`): the training batches, without end,
+        and the test batches, each example once. They are the same ones for a seed,
+        whatever the number of threads.
+
+    Raises:
+        InputError: If there is no such set or one cannot learn from it.
+        RunError: If TFDS cannot download or prepare the set.
+
+    Example:
+
+    >>> train, test = load_dataset("cifar10", data_dir="~/tensorflow_datasets")
+    """
+    source = open_source(dataset, data_dir, seed=seed, **kwargs)
+    recipe = recipe or rule_for(source)
+    train = train_batches(source, recipe, seed)
+    return train, eval_batches(source, source.test, recipe.crop)
+
+
+def rule_for(source, rule=HyperRule):
+    """Returns the recipe for a `Source`; `rule` can be `HyperRule.light`."""
+    return rule(*source.image_size, source.train.num_examples)
+
+
+def train_batches(source, recipe, seed=0):
+    """Returns the endless training batches of a recipe; see `load_dataset`."""
+    split, num_classes = source.train, source.num_classes
+
+    def augment(index, example):
+        image, label = example
+        image = preprocess.train_image(
+            image, recipe.resize, recipe.crop, tf.stack([seed, index])
+        )
+        return image, tf.one_hot(label, num_classes)
+
+    def mix(index, batch):
+        return mixup(*batch, recipe.mixup_alpha, tf.stack([seed, index]))
+
+    examples = _shuffled_examples(split, source.image_size, seed).repeat()
+    batches = (
+        examples.enumerate()
+        .map(augment, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(recipe.batch_size, drop_remainder=True)
+    )
+    if recipe.mixup_alpha:
+        batches = batches.enumerate().map(mix)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _shuffled_examples(split, image_size, seed):
+    """Shuffles pixels where they fit into memory, and else what they are read from."""
+
+    def shuffled(records):
+        window = min(split.num_examples, SHUFFLE_BUFFER)
+        return records.shuffle(window, seed=seed, reshuffle_each_iteration=True)
+
+    if 3 * split.num_examples * image_size[0] * image_size[1] <= MAX_CACHED_BYTES:
+        return shuffled(split.images().cache())
+    return shuffled(split.records()).map(
+        split.decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+
+
+def eval_batches(source, split, crop, batch_size=128):
+    """Returns every example of a split once, in a fixed order.
+
+    Args:
+        source: A `Source`.
+        split: `source.train` or `source.test`.
+        crop: Height and width of the images in pixels.
+        batch_size: Number of examples in all batches but the last.
+
+    Returns:
+        A finite `tf.data.Dataset` as the second one of `load_dataset`.
+    """
+
+    def prepare(image, label):
+        return preprocess.eval_image(image, crop), tf.one_hot(label, source.num_classes)
+
+    examples = split.images().map(
+        prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    # Known beforehand, for progress bars.
+    known_count = tf.data.experimental.assert_cardinality(split.num_examples)
+    examples = examples.apply(known_count)
+    return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,17 @@
+"""The two kinds of failure that the package words for people."""
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used.
+
+    The message is one sentence that says what was given, what was expected and
+    what to do. The command prints it alone and exits with status 2.
+    """
+
+
+class RunError(RuntimeError):
+    """The input was fine, but the work could not be finished.
+
+    Raised for what lies outside the program, such as a network that does not
+    answer. The command prints the message alone and exits with status 1.
+    """

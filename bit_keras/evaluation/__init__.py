@@ -1,0 +1,28 @@
+"""How good a model is: exact figures, pictures and a report."""
+
+from bit_keras.evaluation.accuracy import Evaluation, evaluate_model, wilson_interval
+from bit_keras.evaluation.examples import choose_examples, pick_images
+from bit_keras.evaluation.plots import (
+    confusion_matrix,
+    learning_curve,
+    prediction_sheet,
+)
+from bit_keras.evaluation.report import (
+    describe_environment,
+    write_pictures,
+    write_report,
+)
+
+__all__ = [
+    "Evaluation",
+    "choose_examples",
+    "confusion_matrix",
+    "describe_environment",
+    "evaluate_model",
+    "learning_curve",
+    "pick_images",
+    "prediction_sheet",
+    "wilson_interval",
+    "write_pictures",
+    "write_report",
+]

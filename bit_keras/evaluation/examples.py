@@ -1,0 +1,55 @@
+"""Examples to look at: which ones, and their images."""
+
+import numpy as np
+
+from bit_keras.errors import InputError
+
+
+def choose_examples(evaluation, count=30, seed=0):
+    """Chooses examples to show: half of them wrong ones, if there are so many.
+
+    The wrong ones are those of which the model was most sure, the right ones are drawn
+    at random. Where either kind is short, the other one fills up.
+
+    Args:
+        evaluation: `Evaluation` of N examples.
+        count: Number of examples wanted, at least 1.
+        seed: Seed of the draw; the same arguments give the same examples.
+
+    Returns:
+        int64 array of min(count, N) indices, the wrong ones first, surest first, then
+        the right ones in the order of the set.
+    """
+    wrong = np.flatnonzero(~evaluation.correct)
+    right = np.flatnonzero(evaluation.correct)
+    num_right = min(len(right), max(count - count // 2, count - len(wrong)))
+    surest = np.argsort(-evaluation.confidences[wrong], kind="stable")
+    drawn = np.random.default_rng(seed).choice(right, num_right, replace=False)
+    return np.concatenate([wrong[surest[: count - num_right]], np.sort(drawn)])
+
+
+def pick_images(batches, indices):
+    """Fetches the images of the given examples, in one pass.
+
+    Args:
+        batches: `tf.data.Dataset` of (images [B, H, W, 3], labels), which gives the
+            same order each time.
+        indices: n positions in the set, counted from 0, in any order.
+
+    Returns:
+        Array [n, H, W, 3] in the order of `indices`.
+
+    Raises:
+        InputError: If the set has fewer examples.
+    """
+    found, start = {}, 0
+    for images, _ in batches:
+        for index in {int(i) for i in indices if start <= i < start + len(images)}:
+            found[index] = np.asarray(images[index - start])
+        start += len(images)
+        if len(found) == len(set(map(int, indices))):
+            return np.stack([found[int(index)] for index in indices])
+    raise InputError(
+        f"Received: example {max(indices)} of a data set with {start} examples, "
+        "expected positions inside it; give the data set that was evaluated."
+    )

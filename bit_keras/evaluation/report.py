@@ -1,0 +1,180 @@
+"""The report of a run, for people (Markdown) and for programs (JSON)."""
+
+import collections
+import datetime
+import importlib.metadata
+import json
+import math
+import os
+import pathlib
+import platform
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from bit_keras.evaluation import plots
+from bit_keras.evaluation.accuracy import MAX_CONFUSION_CLASSES
+from bit_keras.evaluation.examples import choose_examples, pick_images
+from bit_keras.evaluation.markdown import render_markdown
+from bit_keras.files import replaced
+
+SCHEMA = 1
+
+
+def write_pictures(
+    out_dir, evaluation, batches=None, *, history=None, count=30, seed=0
+):
+    """Draws the pictures of a run, as far as there is something to draw.
+
+    Args:
+        out_dir: Folder for the PNG files; it is made where it is missing.
+        evaluation: `Evaluation` of the images.
+        batches: The evaluated `tf.data.Dataset`, in the same order; with it a sheet of
+            images is drawn (`predictions.png`).
+        history: What `learning_curve` takes; with it the curve is drawn
+            (`learning_curve.png`).
+        count: Number of images on the sheet.
+        seed: Seed for the choice of images.
+
+    Returns:
+        A mapping of captions to paths, as `write_report` takes it. The confusion matrix
+        (`confusion_matrix.png`) is among them unless there are more than 1000 classes.
+    """
+    out_dir, pictures = pathlib.Path(out_dir), {}
+    if history:
+        pictures["Learning curve"] = out_dir / "learning_curve.png"
+        plots.learning_curve(history, pictures["Learning curve"])
+    if evaluation.num_classes <= MAX_CONFUSION_CLASSES:
+        pictures["Confusion matrix"] = out_dir / "confusion_matrix.png"
+        plots.confusion_matrix(evaluation, pictures["Confusion matrix"])
+    if batches is not None:
+        chosen = choose_examples(evaluation, count, seed)
+        caption = "Predictions: first the surest errors, then right ones at random"
+        pictures[caption] = out_dir / "predictions.png"
+        plots.prediction_sheet(
+            pick_images(batches, chosen),
+            evaluation.labels[chosen],
+            evaluation.predictions[chosen],
+            evaluation.confidences[chosen],
+            evaluation.class_names,
+            pictures[caption],
+        )
+    return pictures
+
+
+def write_report(
+    out_dir,
+    *,
+    title,
+    model_summary,
+    data,
+    recipe,
+    evaluation,
+    split="test",
+    history=None,
+    timings=None,
+    pictures=None,
+    seed=None,
+    notes=(),
+):
+    """Writes `report.json`, which holds everything, and `report.md` to read.
+
+    In the JSON file all keys are always there, and NaN and infinity become null.
+
+    Args:
+        out_dir: Folder to write into; it is made where it is missing.
+        title: Heading of the report.
+        model_summary: Mapping of what describes the model; like `data` and `recipe` it
+            becomes a part of the table of settings, keys with their values.
+        data: Mapping of what describes the data.
+        recipe: Mapping of the training's settings, empty where nothing was trained.
+        evaluation: `Evaluation` of the images.
+        split: Name of the part of the data that they are, for the headline.
+        history: Mapping of names to lists that were logged in training.
+        timings: Mapping of the parts of the run, one after another, to seconds.
+        pictures: Mapping of captions to picture files; those that exist are shown.
+        seed: Seed of the run.
+        notes: Sentences that a reader should know, such as where the weights began.
+
+    Returns:
+        The two paths, (JSON, Markdown).
+    """
+    out_dir = pathlib.Path(out_dir)
+    pictures = {caption: pathlib.Path(p) for caption, p in (pictures or {}).items()}
+    report = _json_safe(
+        {
+            "schema": SCHEMA,
+            "title": title,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(
+                timespec="seconds"
+            ),
+            "notes": notes,
+            "split": split,
+            "evaluation": evaluation.to_dict(),
+            "model": model_summary,
+            "data": data,
+            "recipe": recipe,
+            "seed": seed,
+            "timings": timings or {},
+            "environment": describe_environment(),
+            "pictures": [
+                {"caption": caption, "file": os.path.relpath(path, out_dir)}
+                for caption, path in pictures.items()
+                if path.is_file()
+            ],
+            "history": history or {},
+        }
+    )
+    paths = out_dir / "report.json", out_dir / "report.md"
+    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    for path, content in zip(paths, (text, render_markdown(report)), strict=True):
+        with replaced(path) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    return paths
+
+
+def describe_environment():
+    """Returns the versions of the software and the name of the device."""
+    try:
+        version = importlib.metadata.version("bit-keras")
+    except importlib.metadata.PackageNotFoundError:
+        # Run from a source tree that was not installed.
+        version = "unknown"
+    return {
+        "bit_keras": version,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": _device(),
+    }
+
+
+def _device():
+    """Names the visible accelerators, or else the processor."""
+    names = [
+        tf.config.experimental.get_device_details(device).get("device_name", kind)
+        for device in tf.config.get_visible_devices()
+        if (kind := device.device_type) != "CPU"
+    ]
+    if not names:
+        return f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
+    counts = collections.Counter(names)
+    return ", ".join(f"{count} x {name}" for name, count in counts.items())
+
+
+def _json_safe(value):
+    """Returns the value in JSON's types; what has no place there as its text."""
+    if isinstance(value, collections.abc.Mapping):
+        return {str(key): _json_safe(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _json_safe(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_json_safe(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, int | str):
+        return value
+    return str(value)

@@ -1,0 +1,1 @@
+"""Layers and checkpoints to networks."""

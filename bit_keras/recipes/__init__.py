@@ -1,0 +1,1 @@
+"""The paper's decisions, as pure functions of image size and number of examples."""

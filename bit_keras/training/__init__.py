@@ -1,0 +1,1 @@
+"""A model, its batches and a recipe, put to work."""

@@ -1,0 +1,62 @@
+"""Fine-tuning by a recipe."""
+
+import math
+
+import keras
+
+from bit_keras.errors import RunError
+from bit_keras.training.progress import ProgressBar
+
+
+def train(model, train_batches, test_batches, recipe, progress=True):
+    """Trains a model for all steps of a recipe.
+
+    Args:
+        model: A `BiTClassifier`.
+        train_batches: Endless `tf.data.Dataset` of (images `(batch, height, width, 3)`
+            in [-1, 1], one-hot labels `(batch, classes)`).
+        test_batches: Finite data set of the same, evaluated after each epoch of
+            `recipe.fit_args()`; or `None`.
+        recipe: A `HyperRule`.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        A dict of equally long lists, an entry for each epoch: `step` and
+        `learning_rate` at its end, the means of `loss` and `accuracy` over it, and
+        `val_loss` and `val_accuracy` after it.
+
+    Raises:
+        RunError: If the loss stops being a number.
+    """
+    fit_args = recipe.fit_args()
+    callbacks = [StopOnNaN()]
+    if progress:
+        callbacks.append(ProgressBar(recipe.steps, recipe.batch_size))
+    model.compile(**recipe.compile_args())
+    history = model.fit(
+        train_batches,
+        validation_data=test_batches,
+        callbacks=callbacks,
+        verbose=0,
+        shuffle=False,  # The data set does it.
+        **fit_args,
+    ).history
+    steps = [
+        epoch * fit_args["steps_per_epoch"]
+        for epoch in range(1, fit_args["epochs"] + 1)
+    ]
+    rates = [float(recipe.learning_rate(step - 1)) for step in steps]
+    return {"step": steps, "learning_rate": rates, **history}
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Stops a run whose loss is no longer a number, which no later step could mend."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = logs["loss"]
+        if not math.isfinite(loss):
+            step = int(self.model.optimizer.iterations)
+            raise RunError(
+                f"The loss became {loss} at step {step}; try a lower learning rate, "
+                "and check the images and the weights."
+            )

@@ -1,0 +1,184 @@
+"""The short commands, with real files, in this process."""
+
+import csv
+import io
+import json
+
+import keras
+import numpy as np
+import pytest
+from parity.make_checkpoint import make_checkpoint
+
+import bit_keras
+from bit_keras.assets import doodles_folder
+from bit_keras.cli.main import main
+
+CLASSES = sorted(path.name for path in (doodles_folder() / "test").iterdir())
+SOME_IMAGES = sorted((doodles_folder() / "test" / "apple").iterdir())[:3]
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """The folder of a run, with a model that has not learned anything."""
+    keras.utils.set_random_seed(0)
+    backbone = bit_keras.BiTBackbone(units=(1, 1, 1, 1), width=0.5)
+    model = bit_keras.BiTClassifier(backbone, 20, class_names=CLASSES, image_size=32)
+    model.head.kernel.assign(np.random.default_rng(0).normal(0, 0.1, (1024, 20)))
+    folder = tmp_path_factory.mktemp("run")
+    model.save(folder / "model.keras")
+    return folder
+
+
+@pytest.fixture
+def npz(tmp_path):
+    path = tmp_path / "tiny.npz"
+    np.savez(path, **make_checkpoint((1, 1, 1, 1), 1, 3, seed=0))
+    return path
+
+
+def fails(capsys, argv, message, status=2):
+    assert main(list(map(str, argv))) == status
+    output = capsys.readouterr()
+    assert message in output.err
+    assert output.err.count("\n") == 1
+    assert not output.out
+
+
+def test_presets_as_a_table_and_as_json(capsys):
+    assert main(["presets", "bit_m_r50x1"]) == 0
+    assert "bit_m_r50x1 " in capsys.readouterr().out
+    assert main(["presets", "bit_m_r50x1", "--json"]) == 0
+    [preset] = json.loads(capsys.readouterr().out)
+    assert preset["num_parameters"] == 68_256_659
+    assert preset["num_classes"] == 21843
+    assert preset["url"].endswith("/bit_models/BiT-M-R50x1.npz")
+    assert main(["presets", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) > 311
+
+
+def test_presets_without_a_match(capsys):
+    fails(capsys, ["presets", "vgg*"], "No preset matches vgg*")
+
+
+def test_predict_in_three_formats(capsys, run_folder):
+    model = keras.saving.load_model(run_folder / "model.keras")
+    arguments = ["predict", "--model", str(run_folder), *map(str, SOME_IMAGES)]
+    assert main([*arguments, "--json", "--top_k=2"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [entry["path"] for entry in listed] == list(map(str, SOME_IMAGES))
+    for entry, path in zip(listed, SOME_IMAGES, strict=True):
+        pixels = keras.utils.img_to_array(keras.utils.load_img(path))
+        resized = keras.ops.image.resize(pixels, (32, 32), antialias=False)
+        shares = np.array(keras.ops.softmax(model(resized[None] / 127.5 - 1)))[0]
+        best = np.argsort(-shares)[:2]
+        assert [p["label"] for p in entry["predictions"]] == [CLASSES[i] for i in best]
+        given = [p["probability"] for p in entry["predictions"]]
+        np.testing.assert_allclose(given, shares[best], rtol=1e-3)
+    assert main([*arguments, "--format=csv", "--top_k=1"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    likeliest = [entry["predictions"][0] for entry in listed]
+    assert [row["label"] for row in rows] == [first["label"] for first in likeliest]
+    assert main([*arguments, "--top_k=1"]) == 0
+    first = likeliest[0]
+    line = f"{SOME_IMAGES[0]}: {first['label']} {first['probability']:.1%}\n"
+    assert capsys.readouterr().out.startswith(line)
+
+
+def test_predict_what_is_not_there(capsys, tmp_path, run_folder):
+    model = ["predict", "--model", run_folder]
+    fails(capsys, [*model, tmp_path / "no.png"], "no.png is not there")
+    fails(capsys, model, "no image to look at. Received: nothing")
+    (tmp_path / "bad.png").write_bytes(SOME_IMAGES[0].read_bytes()[:60])
+    fails(capsys, [*model, tmp_path / "bad.png"], "bad.png is damaged, or is no image")
+    fails(capsys, ["predict", SOME_IMAGES[0]], "--model")
+    fails(
+        capsys,
+        ["predict", "--model", tmp_path / "no.keras", SOME_IMAGES[0]],
+        "no.keras is not there; give a preset",
+    )
+    fails(capsys, ["predict", "--model", "bit_m_r50x9", SOME_IMAGES[0]], "bit_m_r50x")
+
+
+def test_a_damaged_or_foreign_keras_file(capsys, tmp_path, run_folder):
+    whole = (run_folder / "model.keras").read_bytes()
+    (tmp_path / "cut.keras").write_bytes(whole[: len(whole) // 2])
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(
+        tmp_path / "other.keras"
+    )
+    for name, message in {
+        "cut": "cut.keras is not a whole .keras file",
+        "other": "must hold a BiTClassifier. Received: Sequential",
+    }.items():
+        model = tmp_path / f"{name}.keras"
+        fails(capsys, ["predict", "--model", model, SOME_IMAGES[0]], message)
+
+
+def test_evaluate_counts_all_of_a_split(capsys, tmp_path, run_folder):
+    arguments = ["evaluate", "--model", str(run_folder), "--json"]
+    assert main([*arguments, "--out_dir", str(tmp_path / "report")]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["num_examples"] == 400
+    assert [entry["count"] for entry in figures["classes"]] == [20] * 20
+    assert figures["num_correct"] == sum(e["correct"] for e in figures["classes"])
+    files = {path.name for path in (tmp_path / "report").iterdir()}
+    assert {"report.json", "report.md", "confusion_matrix.png"} <= files
+    assert main(["evaluate", "--model", str(run_folder), "--split=train"]) == 0
+    assert "of 800" in capsys.readouterr().out
+
+
+def test_evaluate_on_other_classes(capsys, tmp_path, run_folder):
+    for name in ("apple", "eye"):
+        (tmp_path / "two" / name).mkdir(parents=True)
+        for path in sorted((doodles_folder() / "test" / name).iterdir())[:4]:
+            (tmp_path / "two" / name / path.name).write_bytes(path.read_bytes())
+    fails(
+        capsys,
+        ["evaluate", "--model", run_folder, "--dataset", tmp_path / "two"],
+        "The model has 20 classes, but two has 2",
+    )
+
+
+def test_convert_there_and_back_keeps_every_bit(capsys, tmp_path, npz):
+    for name in ("a.safetensors", "b.keras", "c.npz"):
+        assert main(["convert", str(npz), str(tmp_path / name)]) == 0
+        assert f"Wrote {tmp_path / name}: R[1,1,1,1]x1 with 3 classes" in (
+            capsys.readouterr().out
+        )
+    for source in ("a.safetensors", "b.keras", "c.npz"):
+        target = tmp_path / f"{source}.npz"
+        assert main(["convert", str(tmp_path / source), str(target)]) == 0
+        with np.load(npz) as expected, np.load(target) as actual:
+            assert expected.files == actual.files
+            for name in expected.files:
+                np.testing.assert_array_equal(actual[name], expected[name])
+
+
+def test_convert_to_keras_weights(tmp_path, npz):
+    target = tmp_path / "d.weights.h5"
+    assert main(["convert", str(npz), str(target)]) == 0
+    expected = bit_keras.BiTClassifier.from_checkpoint(npz)
+    actual = bit_keras.BiTClassifier.from_architecture(expected.architecture)
+    bit_keras.load_weights(actual, target)
+    for one, other in zip(actual.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_convert_what_cannot_be(capsys, tmp_path, npz):
+    fails(capsys, ["convert", npz], "two files, SOURCE and TARGET")
+    fails(capsys, ["convert", npz, tmp_path / "a.pt"], "must end in one of .npz")
+    fails(capsys, ["convert", npz, npz], "exists; name another file")
+    fails(capsys, ["convert", tmp_path / "no.npz", tmp_path / "a.npz"], "no.npz")
+    npz.write_bytes(npz.read_bytes()[:100_000])
+    fails(capsys, ["convert", npz, tmp_path / "a.npz"], "tiny.npz")
+    assert list(tmp_path.iterdir()) == [npz]
+
+
+def test_export_of_a_checkpoint(capsys, tmp_path, npz):
+    target = tmp_path / "exported"
+    assert main(["export", str(npz), "--out_dir", str(target)]) == 0
+    assert f"to features: {target}" in capsys.readouterr().out
+    assert (target / "saved_model.pb").is_file()
+    fails(capsys, ["export", npz, "--out_dir", target], "exists; choose another")
+    fails(capsys, ["export"], "takes one MODEL. Received: none")
+    fails(capsys, ["export", npz, "--outputs=all_of_it"], "--outputs=all_of_it")
+    fails(capsys, ["export", "bit_l_r50x1"], "has no published weights")

@@ -1,0 +1,146 @@
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import bit_keras
+from bit_keras.errors import InputError, RunError
+from bit_keras.export import saved_model
+from bit_keras.export.saved_model import export_saved_model
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    backbone = bit_keras.BiTBackbone(units=(1, 1, 1, 1), width=0.5)
+    model = bit_keras.BiTClassifier(backbone, num_classes=3)
+    model.head.kernel.assign(np.random.default_rng(0).normal(0, 0.1, (1024, 3)))
+    return model
+
+
+@pytest.fixture(scope="module")
+def features_folder(model, tmp_path_factory):
+    return export_saved_model(model, tmp_path_factory.mktemp("export") / "features")
+
+
+IMAGES = np.random.default_rng(1).uniform(0, 1, (2, 40, 65, 3)).astype(np.float32)
+
+
+def assert_close(actual, expected):
+    actual, expected = np.array(actual), np.array(expected)
+    assert actual.shape == expected.shape
+    difference = np.linalg.norm(actual - expected)
+    assert difference <= 1e-5 * np.linalg.norm(expected)
+
+
+def test_features_of_images_from_0_to_1(model, features_folder):
+    loaded = tf.saved_model.load(str(features_folder))
+    expected = model.features(2 * IMAGES - 1)
+    assert_close(loaded(IMAGES), expected)
+    assert_close(loaded(IMAGES, training=True), expected)
+    serve = loaded.signatures["serving_default"]
+    assert_close(serve(images=tf.constant(IMAGES))["outputs"], expected)
+    assert len(loaded.variables) == len(model.backbone.variables)
+    assert len(loaded.trainable_variables) == len(model.backbone.variables)
+
+
+def test_hub_layer_trains_all_of_it_in_tf_keras(model, features_folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tensorflow-hub imports pkg_resources
+        import tensorflow_hub as hub
+        import tf_keras
+    layer = hub.KerasLayer(str(features_folder), trainable=True)
+    classifier = tf_keras.Sequential([layer, tf_keras.layers.Dense(2)])
+    assert_close(layer(IMAGES), model.features(2 * IMAGES - 1))
+    classifier.build(IMAGES.shape)
+    before = [np.array(weight) for weight in layer.trainable_weights]
+    assert len(before) == len(model.backbone.trainable_variables)
+    classifier.compile(
+        tf_keras.optimizers.SGD(0.1),
+        tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    classifier.fit(IMAGES, np.array([0, 1]), verbose=0)
+    for old, new in zip(before, layer.trainable_weights, strict=True):
+        assert np.abs(old - new).max() > 0, new.name
+
+
+def test_tfsm_layer_runs_it_in_keras_3(model, features_folder):
+    layer = keras.layers.TFSMLayer(features_folder, call_endpoint="serving_default")
+    assert_close(layer(IMAGES)["outputs"], model.features(2 * IMAGES - 1))
+    assert len(layer.trainable_weights) >= len(model.backbone.trainable_variables)
+
+
+@pytest.mark.parametrize(
+    ("input_range", "images"),
+    [((-1, 1), 2 * IMAGES - 1), ((0, 255), 255 * IMAGES)],
+)
+def test_logits_of_images_in_other_ranges(model, tmp_path, input_range, images):
+    path = export_saved_model(model, tmp_path / "new" / "logits", "logits", input_range)
+    assert_close(tf.saved_model.load(str(path))(images), model(2 * IMAGES - 1))
+
+
+def test_all_outputs_by_name(model, tmp_path):
+    path = export_saved_model(model, tmp_path / "all", outputs="all")
+    outputs = tf.saved_model.load(str(path))(IMAGES)
+    images = 2 * IMAGES - 1
+    expected = keras.Model(model.backbone.input, model.backbone.endpoints)(images)
+    expected |= {"features": model.features(images), "logits": model(images)}
+    assert outputs.keys() == expected.keys()
+    for name, value in expected.items():
+        assert_close(outputs[name], value)
+
+
+def test_a_mixed_precision_model_takes_and_gives_float32(tmp_path):
+    backbone = bit_keras.BiTBackbone(
+        units=(1, 1, 1, 1), width=0.5, dtype="mixed_bfloat16"
+    )
+    model = bit_keras.BiTClassifier(backbone, num_classes=0)
+    path = export_saved_model(model, tmp_path / "mixed")
+    features = tf.saved_model.load(str(path))(IMAGES)
+    assert features.dtype == "float32"
+    expected = model.features(2 * IMAGES - 1)
+    difference = np.linalg.norm(features - expected) / np.linalg.norm(expected)
+    assert difference < 1e-2
+
+
+def test_an_existing_folder_is_kept_unless_told(model, tmp_path):
+    path = tmp_path / "exists"
+    path.mkdir()
+    (path / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="exists exists; choose another"):
+        export_saved_model(model, path)
+    assert [file.name for file in path.iterdir()] == ["mine.txt"]
+    export_saved_model(model, path, overwrite=True)
+    assert_close(tf.saved_model.load(str(path))(IMAGES), model.features(2 * IMAGES - 1))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_wrong_export_is_not_kept(model, tmp_path, monkeypatch):
+    class OffByALittle:
+        def __call__(self, images):
+            return 1.0001 * model.features(2 * images - 1)
+
+    monkeypatch.setattr(saved_model.tf.saved_model, "load", lambda path: OffByALittle())
+    with pytest.raises(RunError, match="was not kept: relative deviation 1.0e-04"):
+        export_saved_model(model, tmp_path / "wrong")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"outputs": "probabilities"}, "`outputs`.*Received: 'probabilities'"),
+        ({"input_range": (0, 2)}, r"`input_range`.*Received: \(0, 2\)"),
+    ],
+)
+def test_impossible_arguments_are_named(model, tmp_path, arguments, message):
+    with pytest.raises(InputError, match=message):
+        export_saved_model(model, tmp_path / "never", **arguments)
+
+
+def test_a_model_without_head_has_no_logits(tmp_path, model):
+    headless = bit_keras.BiTClassifier(model.backbone, num_classes=0)
+    with pytest.raises(InputError, match='no head; export it with outputs="features"'):
+        export_saved_model(headless, tmp_path / "never", outputs="logits")
