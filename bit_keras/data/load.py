@@ -1,5 +1,7 @@
 """Batches for training and for evaluation."""
 
+import math
+
 import tensorflow as tf
 
 from bit_keras.data import preprocess
@@ -88,14 +90,14 @@ def _shuffled_examples(split, image_size, seed):
     )
 
 
-def eval_batches(source, split, crop, batch_size=128):
+def eval_batches(source, split, crop, max_batch_size=128):
     """Returns every example of a split once, in a fixed order.
 
     Args:
         source: A `Source`.
         split: `source.train` or `source.test`.
         crop: Height and width of the images in pixels.
-        batch_size: Number of examples in all batches but the last.
+        max_batch_size: Number of examples in a batch, at most.
 
     Returns:
         A finite `tf.data.Dataset` as the second one of `load_dataset`.
@@ -110,4 +112,7 @@ def eval_batches(source, split, crop, batch_size=128):
     # Known beforehand, for progress bars.
     known_count = tf.data.experimental.assert_cardinality(split.num_examples)
     examples = examples.apply(known_count)
+    # All of one size where that is possible: XLA compiles the network for each size.
+    num_batches = math.ceil(split.num_examples / max_batch_size)
+    batch_size = math.ceil(split.num_examples / num_batches)
     return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
