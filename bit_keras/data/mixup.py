@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from bit_keras.data.seeds import two_seeds
+
 
 def mixup(images, labels, alpha, seed):
     """Mixes each example of a batch with another one, all in the same proportion.
@@ -40,7 +42,7 @@ def sample_beta(alpha, seed):
     Source: Marsaglia and Tsang, "A simple method for generating gamma variables", ACM
     TOMS 26 (2000), section 6.
     """
-    gamma_seed, uniform_seed = tf.unstack(tf.random.split(seed, 2))
+    gamma_seed, uniform_seed = two_seeds(seed)
     gammas = tf.random.stateless_gamma([2], gamma_seed, alpha + 1.0)
     uniforms = tf.random.stateless_uniform([2], uniform_seed)
     # 1 - U is never 0.

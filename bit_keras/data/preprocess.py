@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from bit_keras.data.seeds import two_seeds
+
 
 def to_model_range(image):
     """Maps pixel values from [0, 255] to [-1, 1], in float32."""
@@ -38,7 +40,7 @@ def train_image(image, resize_to, crop, seed):
 
     Source: big_transfer's `input_pipeline_tf2_or_jax.py`.
     """
-    crop_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
+    crop_seed, flip_seed = two_seeds(seed)
     image = resize(image, resize_to)
     image = tf.image.stateless_random_crop(image, (crop, crop, 3), crop_seed)
     image = tf.image.stateless_random_flip_left_right(image, flip_seed)

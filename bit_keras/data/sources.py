@@ -277,7 +277,8 @@ def _from_tfds(name, data_dir, train_split, test_split, test_fraction):
     builder = _tfds_builder(tfds, name, data_dir)
     info = builder.info
     keys = info.supervised_keys or ("image", "label")
-    if not isinstance(info.features.get(keys[1]), tfds.features.ClassLabel):
+    label = dict(info.features.items()).get(keys[1])
+    if not isinstance(label, tfds.features.ClassLabel):
         raise InputError(
             f"The TFDS set {name} has no class label; give a set of labelled images. "
             f"Received: features {', '.join(info.features)}"
@@ -307,7 +308,7 @@ def _from_tfds(name, data_dir, train_split, test_split, test_fraction):
             f"The TFDS set {name} has no split {train_split} or {test_split}; it has "
             f"{', '.join(info.splits)}."
         ) from error
-    class_names = tuple(info.features[keys[1]].names)
+    class_names = tuple(label.names)
     shape = info.features[keys[0]].shape[:2]
     image_size = shape if all(shape) else _usual_size(train)
     return Source(name, class_names, train, test, image_size)

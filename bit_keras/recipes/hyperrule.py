@@ -1,6 +1,8 @@
 """The BiT-HyperRule: how to fine-tune on any task, from its size alone."""
 
 import dataclasses
+import math
+import numbers
 
 import keras
 import tensorflow as tf
@@ -18,6 +20,10 @@ SCHEDULES = {
     "medium": (500, 3000, 6000, 9000, 10_000),
     "large": (500, 6000, 12_000, 18_000, 20_000),
 }
+# The least possible value of each whole number.
+LEAST = dict.fromkeys(
+    ("height", "width", "num_examples", "batch_size", "resize", "crop", "steps"), 1
+) | {"warmup_steps": 0}
 # Chosen for a minute of training of the smallest BiT on two CPU cores.
 LIGHT = {"batch_size": 64, "steps": 300, "resize": 36, "crop": 32}
 # The rule's rate is for weights that are nearly right. From random ones it moves
@@ -42,8 +48,10 @@ class HyperRule:
             evaluation; by rule 128 or 480.
         steps: Number of steps; by rule 500 below 20,000 examples, 10,000 below 500,000,
             else 20,000.
-        warmup_steps: Number of steps of linear warm-up.
-        decay_steps: The steps after which the learning rate falls to a tenth.
+        warmup_steps: Number of steps of linear warm-up; by rule 100, or 500 from 20,000
+            examples, in proportion to `steps`.
+        decay_steps: The steps after which the learning rate falls to a tenth; by rule
+            at 40, 60 and 80 % of the steps, or 30, 60 and 90 % from 20,000 examples.
         mixup_alpha: Parameter of MixUp's Beta distribution, 0 for none; by rule 0.1
             from 20,000 examples.
 
@@ -76,47 +84,71 @@ class HyperRule:
     mixup_alpha: float | None = None
 
     def __post_init__(self):
-        self._check()
-        *_, steps = schedule = SCHEDULES[self._task_size()]
-        small_images = self.height * self.width < SMALL_AREA
-        resize, crop = (160, 128) if small_images else (512, 480)
-        decided = {
-            "resize": resize,
-            "crop": crop,
-            "steps": steps,
-            "warmup_steps": schedule[0],
-            "decay_steps": schedule[1:-1],
-            "mixup_alpha": 0.0 if self.num_examples < MEDIUM else 0.1,
-        }
-        for name, value in decided.items():
+        self._check_integers()
+        for name, value in self._decisions().items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-        if self.crop > self.resize:
-            raise InputError(
-                "`crop` cannot be larger than `resize`. "
-                f"Received: crop={self.crop}, resize={self.resize}"
-            )
+        object.__setattr__(self, "decay_steps", tuple(self.decay_steps))
+        self._check_relations()
 
-    def _check(self):
-        optional = ("resize", "crop", "steps")
-        for name in ("height", "width", "num_examples", "batch_size", *optional):
+    def _check_integers(self):
+        """Raises unless counts and sizes are whole numbers; makes them plain ones."""
+        optional = {
+            field.name for field in dataclasses.fields(self) if not field.default
+        }
+        for name, least in LEAST.items():
             value = getattr(self, name)
             if value is None and name in optional:
                 continue
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, numbers.Integral) or value < least:
                 raise InputError(
-                    f"`{name}` must be a positive integer. Received: {value!r}"
+                    f"`{name}` must be a whole number of at least {least}. "
+                    f"Received: {value!r}"
                 )
-        if not self.base_learning_rate > 0:
-            raise InputError(
-                "`base_learning_rate` must be positive. "
-                f"Received: {self.base_learning_rate!r}"
-            )
+            object.__setattr__(self, name, int(value))
+
+    def _decisions(self):
+        """Returns what the rule says on everything that can be left to it."""
+        supports = SCHEDULES[self._task_size()]
+        small_images = self.height * self.width < SMALL_AREA
+        resize, crop = (160, 128) if small_images else (512, 480)
+        factor = (self.steps or supports[-1]) / supports[-1]
+        warmup_steps, *decay_steps, steps = [round(s * factor) for s in supports]
+        return {
+            "resize": resize,
+            "crop": crop,
+            "steps": steps,
+            "warmup_steps": warmup_steps,
+            "decay_steps": decay_steps,
+            "mixup_alpha": 0.0 if self.num_examples < MEDIUM else 0.1,
+        }
 
     def _task_size(self):
         if self.num_examples < MEDIUM:
             return "small"
         return "medium" if self.num_examples < LARGE else "large"
+
+    def _check_relations(self):
+        if self.crop > self.resize:
+            raise InputError(
+                "`crop` cannot be larger than `resize`. "
+                f"Received: crop={self.crop}, resize={self.resize}"
+            )
+        if not 0 < self.base_learning_rate < math.inf:
+            raise InputError(
+                "`base_learning_rate` must be a positive number. "
+                f"Received: {self.base_learning_rate!r}"
+            )
+        if not 0 <= self.mixup_alpha < math.inf:
+            raise InputError(
+                "`mixup_alpha` must be a positive number, or 0 for no MixUp. "
+                f"Received: {self.mixup_alpha!r}"
+            )
+        if list(self.decay_steps) != sorted(self.decay_steps):
+            raise InputError(
+                "`decay_steps` must be in increasing order. "
+                f"Received: {self.decay_steps}"
+            )
 
     def scaled(self, batch_size=None, steps=None, resize=None, crop=None):
         """Returns the rule for smaller hardware.
@@ -130,20 +162,27 @@ class HyperRule:
 
         Returns:
             A `HyperRule`. What is not given stays.
+
+        Raises:
+            InputError: If a value is not possible.
         """
-        changes = {"resize": resize or self.resize, "crop": crop or self.crop}
-        if batch_size:
-            factor = batch_size / self.batch_size
-            changes["batch_size"] = batch_size
-            changes["base_learning_rate"] = self.base_learning_rate * factor
-        if steps:
-            factor = steps / self.steps
-            changes["steps"] = steps
-            changes["warmup_steps"] = round(self.warmup_steps * factor)
-            changes["decay_steps"] = tuple(
-                round(decay * factor) for decay in self.decay_steps
-            )
-        return dataclasses.replace(self, **changes)
+        given = {
+            "batch_size": batch_size,
+            "steps": steps,
+            "resize": resize,
+            "crop": crop,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        # Checked before anything is calculated with them.
+        new = dataclasses.replace(self, **given)
+        batch_factor = new.batch_size / self.batch_size
+        step_factor = new.steps / self.steps
+        return dataclasses.replace(
+            new,
+            base_learning_rate=self.base_learning_rate * batch_factor,
+            warmup_steps=round(self.warmup_steps * step_factor),
+            decay_steps=[round(decay * step_factor) for decay in self.decay_steps],
+        )
 
     @classmethod
     def light(cls, height, width, num_examples, from_scratch=False):
@@ -204,9 +243,16 @@ class HyperRule:
     def describe(self):
         """Returns the setting in one line, with how it differs from the rule, if so."""
         rule = HyperRule(self.height, self.width, self.num_examples)
-        name = "BiT-HyperRule" if self == rule else "light setting of the BiT-HyperRule"
+        name = "BiT-HyperRule"
+        if self != rule:
+            lighter = self._num_pixels() < rule._num_pixels()
+            name = f"{'light' if lighter else 'changed'} setting of the {name}"
         mixup = f", MixUp {self.mixup_alpha:g}" if self.mixup_alpha else ""
         return (
             f"{name}: {self.steps:,} steps of {self.batch_size} images at {self.crop} "
             f"px, learning rate {self.base_learning_rate:.3g}{mixup}"
         )
+
+    def _num_pixels(self):
+        """Returns how many pixels training looks at, a measure of its cost."""
+        return self.steps * self.batch_size * self.crop**2
