@@ -36,13 +36,14 @@ def read_image(path):
     Raises:
         InputError: If the file is not there or is no whole image.
     """
+    if not pathlib.Path(path).exists():
+        raise InputError(f"{path} is not there; give an image file.")
     try:
         return decode(tf.io.read_file(str(path)))
-    except (tf.errors.InvalidArgumentError, tf.errors.OpError) as error:
-        reason = "is not there" if not pathlib.Path(path).exists() else "is damaged"
+    except tf.errors.OpError as error:
         raise InputError(
-            f"{path} {reason}, or is no image; expected a whole "
-            f"{', '.join(suffix[1:].upper() for suffix in SUFFIXES)} file."
+            f"{path} is damaged or no image that can be read here; give a whole JPEG, "
+            "PNG, GIF or 24-bit BMP, or remove it."
         ) from error
 
 
@@ -52,6 +53,7 @@ def image_files(folder):
         path
         for path in pathlib.Path(folder).rglob("*")
         if path.suffix.lower() in SUFFIXES
+        and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
 
@@ -74,6 +76,9 @@ def expand(paths):
             raise InputError(f"{path} is not there; give image files or folders.")
         files += image_files(path) if path.is_dir() else [path]
     if not files:
-        given = ", ".join(map(str, paths)) or "nothing"
-        raise InputError(f"There is no image to look at. Received: {given}")
+        raise InputError(
+            "There is no image to look at; give image files, or folders of files that "
+            f"end in {', '.join(SUFFIXES)}. Received: "
+            f"{', '.join(map(str, paths)) or 'nothing'}"
+        )
     return files

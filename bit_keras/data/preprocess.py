@@ -20,7 +20,9 @@ def resize(image, size):
     Returns:
         float32 `(size, size, 3)`, not rounded.
     """
-    return tf.image.resize(image, (size, size), method="bilinear", antialias=False)
+    image = tf.image.resize(image, (size, size), method="bilinear", antialias=False)
+    # TensorFlow returns an image that has the size already in the dtype that it has.
+    return tf.cast(image, tf.float32)
 
 
 def train_image(image, resize_to, crop, seed):

@@ -93,12 +93,10 @@ class HyperRule:
 
     def _check_integers(self):
         """Raises unless counts and sizes are whole numbers; makes them plain ones."""
-        optional = {
-            field.name for field in dataclasses.fields(self) if not field.default
-        }
+        left_to_rule = {f.name for f in dataclasses.fields(self) if f.default is None}
         for name, least in LEAST.items():
             value = getattr(self, name)
-            if value is None and name in optional:
+            if value is None and name in left_to_rule:
                 continue
             if not isinstance(value, numbers.Integral) or value < least:
                 raise InputError(

@@ -83,7 +83,7 @@ def finetune(
     >>> model = BiTClassifier.from_preset("bit_m_r50x1", num_classes=10)
     >>> finetune(model, "cifar10", out_dir="runs/cifar10").evaluation.top1
     """
-    source = open_source(dataset, data_dir, seed=seed)
+    source = open_source(dataset, data_dir)
     recipe = recipe or rule_for(source)
     _check_classes(model, source)
     out_dir = prepare_folder(out_dir, overwrite)
@@ -94,7 +94,12 @@ def finetune(
     test = eval_batches(source, source.test, recipe.crop)
     with timed(timings, "training"), naming_unreadable(source.train, source.test):
         history = train(
-            model, train_batches(source, recipe, seed), test, recipe, progress
+            model,
+            train_batches(source, recipe, seed),
+            test,
+            recipe,
+            num_test_examples=source.test.num_examples,
+            progress=progress,
         )
     with replaced(out_dir / MODEL_FILE) as temporary:
         model.save(temporary)

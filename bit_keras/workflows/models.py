@@ -36,6 +36,8 @@ def open_model(model, num_classes=None, weights="published"):
         return _load_keras_model(path, num_classes)
     if path.is_file():
         return BiTClassifier.from_checkpoint(path, num_classes)
+    if len(path.parts) > 1:
+        raise _missing(path)
     return BiTClassifier.from_preset(
         model, num_classes, weights=None if weights == "none" else weights
     )
@@ -75,12 +77,16 @@ def _awaits_bundled_weights(model):
     return preset.asset is not None and not preset.has_weights
 
 
+def _missing(path):
+    return InputError(
+        f"{path} is not there; give a preset, a .keras file, the folder of a run, or a "
+        "weight file."
+    )
+
+
 def _load_keras_model(path, num_classes):
     if not path.is_file():
-        raise InputError(
-            f"{path} is not there; give a preset, a .keras file, the folder of a run, "
-            "or a weight file."
-        )
+        raise _missing(path)
     try:
         model = keras.saving.load_model(path)
     except (OSError, ValueError, TypeError, KeyError) as error:

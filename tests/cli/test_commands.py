@@ -87,16 +87,20 @@ def test_predict_in_three_formats(capsys, run_folder):
 def test_predict_what_is_not_there(capsys, tmp_path, run_folder):
     model = ["predict", "--model", run_folder]
     fails(capsys, [*model, tmp_path / "no.png"], "no.png is not there")
-    fails(capsys, model, "no image to look at. Received: nothing")
+    fails(capsys, model, "Received: nothing")
     (tmp_path / "bad.png").write_bytes(SOME_IMAGES[0].read_bytes()[:60])
-    fails(capsys, [*model, tmp_path / "bad.png"], "bad.png is damaged, or is no image")
+    fails(capsys, [*model, tmp_path / "bad.png"], "bad.png is damaged or no image")
     fails(capsys, ["predict", SOME_IMAGES[0]], "--model")
     fails(
         capsys,
         ["predict", "--model", tmp_path / "no.keras", SOME_IMAGES[0]],
         "no.keras is not there; give a preset",
     )
-    fails(capsys, ["predict", "--model", "bit_m_r50x9", SOME_IMAGES[0]], "bit_m_r50x")
+    for model, message in {
+        "bit_m_r50x9": "such as bit_m_r50x",
+        "runs/gone": "runs/gone is not there; give a preset",
+    }.items():
+        fails(capsys, ["predict", "--model", model, SOME_IMAGES[0]], message)
 
 
 def test_a_damaged_or_foreign_keras_file(capsys, tmp_path, run_folder):

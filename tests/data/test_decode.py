@@ -68,7 +68,7 @@ def test_the_first_frame_of_an_animation_is_taken(tmp_path):
 def test_a_damaged_file_is_named(tmp_path, kept):
     path = saved(tmp_path, Image.fromarray(PIXELS), "cut.png")
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(InputError, match=r"cut.png is damaged.*JPG, JPEG, PNG"):
+    with pytest.raises(InputError, match=r"cut.png is damaged or no image.*JPEG, PNG"):
         decode.read_image(path)
 
 
@@ -88,9 +88,9 @@ def test_files_and_folders_become_images_in_order(tmp_path):
 
 
 def test_nothing_to_look_at_is_said(tmp_path):
-    with pytest.raises(InputError, match="no image to look at. Received: nothing"):
+    with pytest.raises(InputError, match="no image to look at.*Received: nothing"):
         decode.expand([])
-    with pytest.raises(InputError, match=f"no image to look at. Received: {tmp_path}"):
+    with pytest.raises(InputError, match=f"no image to look at.*Received: {tmp_path}"):
         decode.expand([tmp_path])
     with pytest.raises(InputError, match="gone is not there; give image files"):
         decode.expand([tmp_path / "gone"])

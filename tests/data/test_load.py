@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from bit_keras.data.load import eval_batches, load_dataset, rule_for
 from bit_keras.data.sources import open_source
@@ -82,6 +83,30 @@ def test_a_seed_decides_everything():
         not np.array_equal(one[0], other[0])
         for one, other in zip(batches(1), batches(2), strict=True)
     )
+
+
+@pytest.mark.parametrize("cached_bytes", [0, 1 << 30])
+def test_the_order_depends_neither_on_the_global_seed_nor_on_the_past(
+    monkeypatch, cached_bytes
+):
+    monkeypatch.setattr("bit_keras.data.load.MAX_CACHED_BYTES", cached_bytes)
+
+    def order(train):
+        return [numbers(images) for images, _ in first_batches(train, 6)]
+
+    train, _ = load()
+    expected = order(train)
+    assert order(train) == expected
+    for global_seed in (0, 1):
+        tf.random.set_seed(global_seed)
+        assert order(load()[0]) == expected
+    assert order(load(seed=1)[0]) != expected
+
+
+def test_keras_can_tell_that_training_batches_do_not_end():
+    train, test = load()
+    assert train.cardinality() == tf.data.INFINITE_CARDINALITY
+    assert test.cardinality() == 1
 
 
 def test_values_are_those_of_a_network():

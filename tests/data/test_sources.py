@@ -51,7 +51,7 @@ def test_a_folder_of_classes_is_divided_class_by_class(tmp_path):
     assert any(paths != source.test.paths for paths in others)
 
 
-@pytest.mark.parametrize("name", ["test", "val", "validation"])
+@pytest.mark.parametrize("name", ["test", "val", "valid", "validation"])
 def test_a_folder_with_its_own_split_is_taken_as_it_is(tmp_path, name):
     files = [
         "train/a/1.png",
@@ -69,8 +69,8 @@ def test_a_folder_with_its_own_split_is_taken_as_it_is(tmp_path, name):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], "two or more classes. Received: 0 sub-folders"),
-        (["a/1.png"], "two or more classes. Received: 1 sub-folders"),
+        ([], "two or more classes.*Received: no sub-folder"),
+        (["a/1.png"], "two or more classes.*Received: a sub-folder"),
         (["a/1.png", "a/2.png", "b/1.png"], "Class `b` has one image"),
         (["a/1.png", "b/1.png", "empty/x.txt"], "empty holds no image"),
         (
@@ -131,7 +131,7 @@ def test_arrays_are_taken_as_they_are(channels):
     ("train", "message"),
     [
         ((arrays()[0] / 255, arrays()[1]), "must be uint8 of shape.*float64"),
-        ((arrays()[0][0], arrays()[1]), r"must be uint8 of shape.*\(5, 6, 3\)"),
+        ((arrays()[0][0, 0], arrays()[1]), r"must be uint8 of shape.*\(6, 3\)"),
         ((arrays()[0], arrays()[1][:3]), r"integer for each of 4 images.*\(3,\)"),
         ((arrays()[0], np.eye(4)), "integer for each of 4 images"),
         (arrays(labels=(0, 0, 2, 2)), "Class 1 has no training image"),
@@ -145,8 +145,25 @@ def test_arrays_that_one_cannot_learn_from(train, message):
         open_source((train, test))
 
 
+def test_arrays_of_keras_datasets_are_taken():
+    """CIFAR's labels come as a column, MNIST's images without channels."""
+    images, labels = arrays(1)
+    part = images[..., 0], labels[:, np.newaxis]
+    source = open_source((part, part))
+    (first, label), *_ = source.train.images()
+    np.testing.assert_array_equal(first, np.repeat(images[0], 3, axis=-1))
+    assert label.shape == () and source.num_classes == 3
+
+
+def test_an_empty_name_is_refused():
+    with pytest.raises(InputError, match="Received: str ''"):
+        open_source("")
+
+
 def test_a_list_of_something_else_is_refused():
-    with pytest.raises(InputError, match="Arrays must be given as.*Received: 3 parts"):
+    with pytest.raises(
+        InputError, match="Arrays must be given as.*Received: a list of 3 parts"
+    ):
         open_source([1, 2, 3])
 
 
@@ -229,14 +246,29 @@ def test_tfds_splits_by_name(tfds_folder):
 @pytest.mark.parametrize(
     ("name", "splits", "message"),
     [
-        ("squares/unlabelled", {}, "no class label.*Received: features image"),
-        ("squares/tested", {"test_split": "dev"}, "no split train or dev; it has"),
+        ("squares/unlabelled", {}, "class label each.*Received: features image"),
+        ("squares/tested", {"test_split": "dev"}, "no split dev; it has"),
+        ("squares/tested", {"train_split": "train[5:2]"}, r"train\[5:2\] .* is empty"),
         ("no_such_set", {}, "no_such_set is neither a folder nor the name of a TFDS"),
     ],
 )
 def test_tfds_sets_that_cannot_be_used(tfds_folder, name, splits, message):
     with pytest.raises(InputError, match=message):
         open_source(name, data_dir=tfds_folder, **splits)
+
+
+def test_a_tfds_folder_in_the_home_folder(tfds_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tfds_folder.parent))
+    source = open_source("squares/tested", data_dir=f"~/{tfds_folder.name}")
+    assert source.train.num_examples == 10
+    assert not list(tmp_path.iterdir()), "prepared anew, in a folder called ~"
+
+
+def test_what_tfds_prints_is_kept_out_of_the_results(tmp_path, capsys):
+    open_source("squares/tested", data_dir=tmp_path)
+    printed = capsys.readouterr()
+    assert printed.out == "" and "Downloading and preparing" in printed.err
 
 
 def test_a_tfds_set_that_cannot_be_downloaded(tmp_path, monkeypatch):

@@ -48,6 +48,24 @@ def test_trains_all_steps_at_the_rates_of_the_recipe(capsys):
     assert "40.0/40.0" in progress and "images/s" in progress
 
 
+def test_evaluation_never_sees_more_images_than_training():
+    """Ten epochs of 4 images, and a test set of 4 that counts as if it had 10."""
+    model, recipe = make_model(), make_recipe()
+    history = train(
+        model,
+        make_batches().repeat(),
+        make_batches(),
+        recipe,
+        num_test_examples=10,
+        progress=False,
+    )
+    measured = [value is not None for value in history["val_loss"]]
+    assert measured == [False, False, True] * 3 + [False]
+    last, _ = model.evaluate(make_batches(), verbose=0)
+    assert last == pytest.approx(history["val_loss"][8], rel=1e-2)
+    assert all(loss is not None for loss in history["loss"])
+
+
 def test_is_the_plain_fit_of_keras():
     recipe = make_recipe(steps=5)
     by_hand = make_model()

@@ -1,0 +1,86 @@
+"""Labelled images from a folder with a sub-folder for each class."""
+
+import numpy as np
+import tensorflow as tf
+
+from bit_keras.data import decode
+from bit_keras.data.splits import Source, Split, usual_size
+from bit_keras.errors import InputError
+
+TEST_FOLDERS = ("test", "val", "valid", "validation")
+
+
+def from_folder(folder, test_fraction=0.2, seed=0):
+    """Returns the `Source` of a folder; see `open_source`."""
+    subfolders = {path.name: path for path in _visible_folders(folder)}
+    test_name = next((name for name in TEST_FOLDERS if name in subfolders), None)
+    if "train" in subfolders and test_name:
+        train = _files_by_class(subfolders["train"])
+        test = _files_by_class(subfolders[test_name])
+        if train.keys() != test.keys():
+            odd = sorted(train.keys() ^ test.keys())[0]
+            raise InputError(
+                f"{folder}: `train` and `{test_name}` must hold the same classes; "
+                f"`{odd}` is in one of them alone."
+            )
+    else:
+        train, test = _divide(_files_by_class(folder), test_fraction, seed)
+    class_names = tuple(train)
+    train, test = _file_split(train), _file_split(test)
+    return Source(folder.resolve().name, class_names, train, test, usual_size(train))
+
+
+def _visible_folders(folder):
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and not path.name.startswith(".")
+    )
+
+
+def _files_by_class(folder):
+    """Returns the image files by class name, both sorted."""
+    files = {path.name: decode.image_files(path) for path in _visible_folders(folder)}
+    if len(files) < 2:
+        raise InputError(
+            f"{folder} must hold a sub-folder of images for each of two or more "
+            "classes, directly or inside `train` and `test`. Received: "
+            f"{', '.join(files) or 'no'} sub-folder"
+        )
+    for name, of_class in files.items():
+        if not of_class:
+            raise InputError(
+                f"{folder / name} holds no image; add some or remove the folder."
+            )
+    return files
+
+
+def _divide(files, test_fraction, seed):
+    """Splits each class at the same fraction, at least one image on either side."""
+    train, test = {}, {}
+    random = np.random.default_rng(seed)
+    for name, of_class in files.items():
+        if len(of_class) < 2:
+            raise InputError(
+                f"Class `{name}` has one image, but one to train on and one to test on "
+                "are needed; add images."
+            )
+        wanted = round(test_fraction * len(of_class))
+        num_test = min(max(wanted, 1), len(of_class) - 1)
+        shuffled = [of_class[i] for i in random.permutation(len(of_class))]
+        test[name] = sorted(shuffled[:num_test])
+        train[name] = sorted(shuffled[num_test:])
+    return train, test
+
+
+def _file_split(files):
+    paths = [str(path) for of_class in files.values() for path in of_class]
+    labels = np.repeat(np.arange(len(files)), [len(part) for part in files.values()])
+
+    def records():
+        return tf.data.Dataset.from_tensor_slices((paths, labels))
+
+    def decode_record(path, label):
+        return decode.decode(tf.io.read_file(path)), label
+
+    return Split(len(paths), records, decode_record, tuple(paths))
