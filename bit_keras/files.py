@@ -7,6 +7,21 @@ import uuid
 from bit_keras.errors import InputError, RunError
 
 
+def make_folder(path):
+    """Makes a folder, and those above it, where it is missing.
+
+    Raises:
+        InputError: If a file is in the way.
+        RunError: If the folder cannot be made.
+    """
+    try:
+        pathlib.Path(path).mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"{path} is no folder: a file is in its place.") from error
+    except OSError as error:
+        raise RunError(f"Cannot make {path} ({error.strerror or error}).") from error
+
+
 @contextlib.contextmanager
 def replaced(path):
     """Gives a temporary path whose file takes the place of `path` at the end.
@@ -21,15 +36,15 @@ def replaced(path):
         suffix.
 
     Raises:
-        InputError: If `path` is a folder.
+        InputError: If `path` is a folder, or a file is in the place of its folder.
         RunError: If the file cannot be written.
     """
     path = pathlib.Path(path)
     if path.is_dir():
         raise InputError(f"Cannot write {path}: it is a folder; give a file's name.")
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+    make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
     except OSError as error:
@@ -38,6 +53,4 @@ def replaced(path):
             "folder that you may write to."
         ) from error
     finally:
-        # Not there after success, nor where even its folder could not be made.
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

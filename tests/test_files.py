@@ -40,5 +40,5 @@ def test_places_that_cannot_be_written(tmp_path):
         pass
     (tmp_path / "file").write_text("")
     inside = tmp_path / "file" / "x"
-    with pytest.raises(RunError, match="Cannot write"), replaced(inside):
+    with pytest.raises(InputError, match="a file is in its place"), replaced(inside):
         pass

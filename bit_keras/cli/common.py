@@ -28,7 +28,7 @@ def define_image_size_flag(values):
         "image_size",
         None,
         "Pixels that images are resized to. By default the model's.",
-        lower_bound=1,
+        lower_bound=32,
         flag_values=values,
     )
 

@@ -37,7 +37,10 @@ def define_flags(values):
         flag_values=values,
     )
     flags.DEFINE_string(
-        "weights", "published", "For a preset: a weight file.", flag_values=values
+        "weights",
+        "published",
+        "For a preset: a weight file, or `none`.",
+        flag_values=values,
     )
     define_overwrite_flag(values)
 

@@ -21,15 +21,16 @@ from bit_keras.cli.common import (
 )
 from bit_keras.data.sources import open_source
 from bit_keras.workflows.finetune import choose_recipe, finetune
-from bit_keras.workflows.folders import free_folder
-from bit_keras.workflows.models import RANDOM_WEIGHTS, open_start_model
+from bit_keras.workflows.folders import check_folder, free_folder
+from bit_keras.workflows.models import open_start_model
 
 DEFAULT_MODEL = "bit_t_r26x05"
+# The least possible value and what it is.
 SIZES = {
-    "batch_size": "Images in a step; the learning rate changes in proportion.",
-    "steps": "Number of steps; warm-up and decays change in proportion.",
-    "resize": "Pixels that training images are resized to before the crop.",
-    "crop": "Pixels of the random crop, and of images in evaluation.",
+    "batch_size": (1, "Images in a step; the learning rate changes in proportion."),
+    "steps": (1, "Number of steps; warm-up and decays change in proportion."),
+    "resize": (32, "Pixels that training images are resized to before the crop."),
+    "crop": (32, "Pixels of the random crop, and of images in evaluation."),
 }
 
 
@@ -57,10 +58,15 @@ def define_flags(values):
         "and few steps. `auto` is `light` on a machine without a GPU or TPU.",
         flag_values=values,
     )
-    for name, text in SIZES.items():
-        flags.DEFINE_integer(name, None, text, lower_bound=1, flag_values=values)
+    for name, (least, text) in SIZES.items():
+        flags.DEFINE_integer(name, None, text, lower_bound=least, flag_values=values)
     flags.DEFINE_integer(
-        "seed", 0, "Seed of weights, order, crops, flips.", flag_values=values
+        "seed",
+        0,
+        "Seed of weights, order, crops, flips and MixUp.",
+        lower_bound=0,
+        upper_bound=2**32 - 1,
+        flag_values=values,
     )
     flags.DEFINE_string(
         "out_dir",
@@ -78,12 +84,17 @@ def run(values, arguments):
     # A program reads the result from standard output, so people's lines go elsewhere.
     say = functools.partial(print, file=sys.stderr if values.json else sys.stdout)
     keras.utils.set_random_seed(values.seed)
+    if values.out_dir:  # Before there is anything to wait for.
+        check_folder(values.out_dir, values.overwrite)
     source = open_source(values.dataset, values.data_dir)
-    model, start = open_start_model(values.model, source.num_classes, values.weights)
+    model, from_scratch = open_start_model(
+        values.model, source.num_classes, values.weights
+    )
+    start = "random weights" if from_scratch else f"the weights of {_origin(values)}"
     recipe = choose_recipe(
         source,
         values.recipe,
-        from_scratch=start == RANDOM_WEIGHTS,
+        from_scratch=from_scratch,
         **{name: values[name].value for name in SIZES},
     )
     name = f"{pathlib.Path(values.model).stem}-{source.name}"
@@ -111,3 +122,7 @@ def run(values, arguments):
     say(f"Accuracy: {describe_share(evaluation.num_correct, evaluation)} test images")
     if values.json:
         print((result.out_dir / "report.json").read_text(encoding="utf-8"))
+
+
+def _origin(values):
+    return values.weights or values.model

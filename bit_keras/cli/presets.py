@@ -5,28 +5,27 @@ bit-keras presets ["bit_m_*"] [--json]
 
 import json
 
-from absl import flags
-
+from bit_keras.cli.common import define_json_flag
 from bit_keras.errors import InputError
 from bit_keras.models.presets import get_preset, list_presets
 
 
 def define_flags(values):
     """Defines the flags of this command."""
-    flags.DEFINE_bool("json", False, "Write a list for programs.", flag_values=values)
+    define_json_flag(values)
 
 
 def run(values, arguments):
     """Prints the presets that match the patterns, or all of them."""
-    presets = [
-        get_preset(name)
-        for pattern in arguments or ["*"]
-        for name in list_presets(pattern)
-    ]
-    if not presets:
-        raise InputError(
-            f"No preset matches {' '.join(arguments)}; `bit-keras presets` lists all."
-        )
+    names = {}  # each once, in order
+    for pattern in arguments or ["*"]:
+        matching = list_presets(pattern)
+        if not matching:
+            raise InputError(
+                f"No preset matches {pattern}; `bit-keras presets` lists all."
+            )
+        names |= dict.fromkeys(matching)
+    presets = [get_preset(name) for name in names]
     if values.json:
         print(json.dumps([preset.to_dict() for preset in presets], indent=2))
         return

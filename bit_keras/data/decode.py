@@ -6,11 +6,11 @@ import tensorflow as tf
 
 from bit_keras.errors import InputError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 
 
 def decode(contents):
-    """Decodes the bytes of a JPEG, PNG, BMP or GIF.
+    """Decodes the bytes of a JPEG, PNG, BMP, GIF or WebP.
 
     Args:
         contents: Scalar string tensor.
@@ -43,7 +43,7 @@ def read_image(path):
     except tf.errors.OpError as error:
         raise InputError(
             f"{path} is damaged or no image that can be read here; give a whole JPEG, "
-            "PNG, GIF or 24-bit BMP, or remove it."
+            "PNG, BMP, GIF or WebP file, or remove it."
         ) from error
 
 

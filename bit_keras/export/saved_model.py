@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from bit_keras.errors import InputError, RunError
+from bit_keras.files import make_folder
+from bit_keras.models.classifier import BiTClassifier
 
 OUTPUTS = ("features", "logits", "all")
 INPUT_RANGES = ((0, 1), (-1, 1), (0, 255))
@@ -52,7 +54,7 @@ def export_saved_model(
     """
     path = pathlib.Path(path)
     _check_arguments(model, path, outputs, input_range, overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     # Beside the target, so that the last step is a rename on one disk.
     prefix = f".{path.name}-"
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix) as folder:
@@ -71,9 +73,13 @@ def export_saved_model(
 
 
 def _check_arguments(model, path, outputs, input_range, overwrite):
+    if not isinstance(model, BiTClassifier):
+        raise InputError(
+            f"`model` must be a BiTClassifier. Received: {type(model).__name__}"
+        )
     if outputs not in OUTPUTS:
         raise InputError(f"`outputs` must be one of {OUTPUTS}. Received: {outputs!r}")
-    if tuple(input_range) not in INPUT_RANGES:
+    if input_range not in INPUT_RANGES:
         raise InputError(
             f"`input_range` must be one of {INPUT_RANGES}. Received: {input_range!r}"
         )
@@ -86,6 +92,11 @@ def _check_arguments(model, path, outputs, input_range, overwrite):
         raise InputError(
             f"{path} exists; choose another folder, or allow it to be replaced with "
             "`overwrite`."
+        )
+    if path.exists() and not (path / "saved_model.pb").is_file():
+        raise InputError(
+            f"{path} is not a SavedModel, and only such a folder is ever replaced; "
+            "choose another one."
         )
 
 

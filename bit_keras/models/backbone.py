@@ -1,8 +1,9 @@
 """The BiT ResNet-v2, as in google-research/big_transfer (`bit_tf2/models.py`)."""
 
-from collections.abc import Sequence
+import numbers
 
 import keras
+import numpy as np
 
 from bit_keras.checkpoints import names
 from bit_keras.errors import InputError
@@ -111,7 +112,10 @@ class BiTBackbone(keras.Model):
         width: Factor on all channels: a multiple of 0.5, such as 0.5, 1, 2, 3 or 4.
         units: Number of residual units in each of the four blocks, in place of
             `depth`.
-        **kwargs: `name`, `dtype` (name or policy) and `trainable`.
+        dtype: Name of a dtype or policy, or a policy; by default Keras's global one.
+        trainable: Whether the network is trained. What is set on single layers inside
+            is not saved with the model.
+        **kwargs: Of `keras.Model`, such as `name`.
 
     Input: float images `(batch, height, width, 3)` in [-1, 1], of any height and width
     from 32 pixels, which may be dynamic.
@@ -133,7 +137,9 @@ class BiTBackbone(keras.Model):
     Source: Kolesnikov et al., "Big Transfer", arXiv 1912.11370, section 3.1.
     """
 
-    def __init__(self, depth=None, width=1, units=None, dtype=None, **kwargs):
+    def __init__(
+        self, depth=None, width=1, units=None, dtype=None, trainable=True, **kwargs
+    ):
         architecture = check_architecture(depth, width, units)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         images = keras.Input((None, None, 3), dtype=wide_dtype(policy), name="images")
@@ -142,6 +148,9 @@ class BiTBackbone(keras.Model):
         self.dtype_policy = policy
         self.units = architecture.units
         self.width = architecture.width
+        if not trainable:
+            # Set afterwards: as an argument it would not reach the layers inside.
+            self.trainable = False
 
     @property
     def architecture(self):
@@ -205,16 +214,17 @@ def check_architecture(depth, width, units):
             f"Received: depth={depth!r}, units={units!r}"
         )
     if units is None:
-        if depth not in names.STANDARD_UNITS:
+        if not isinstance(depth, int) or depth not in names.STANDARD_UNITS:
             raise InputError(
                 f"`depth` must be one of {list(names.STANDARD_UNITS)}; give `units` "
                 f"for another network. Received: {depth!r}"
             )
         units = names.STANDARD_UNITS[depth]
+    units = tuple(units) if np.iterable(units) else units
     valid = (
-        isinstance(units, Sequence)
+        isinstance(units, tuple)
         and len(units) == 4
-        and all(isinstance(number, int) and number >= 1 for number in units)
+        and all(isinstance(n, numbers.Integral) and n >= 1 for n in units)
     )
     if not valid:
         raise InputError(f"`units` must be four positive integers. Received: {units!r}")
@@ -223,7 +233,7 @@ def check_architecture(depth, width, units):
         raise InputError(
             f"`width` must be a positive multiple of 0.5. Received: {width!r}"
         )
-    return names.Architecture(tuple(units), width)
+    return names.Architecture(tuple(map(int, units)), width)
 
 
 def wide_dtype(policy):

@@ -1,6 +1,7 @@
 """A BiT network with its head."""
 
 import dataclasses
+import numbers
 
 import keras
 from keras import ops
@@ -72,8 +73,8 @@ class BiTClassifier(keras.Model):
     Args:
         backbone: A `BiTBackbone`.
         num_classes: Number of logits, or 0 for the pooled features.
-        class_names: A name for each class, or `None`. Kept with the model, for reports,
-            predictions and exports.
+        class_names: A name for each class, or `None`. Kept with the model, for reports
+            and predictions.
         image_size: Height and width in pixels that images are resized to for this model
             where nothing else is asked for, or `None`.
         **kwargs: Of `keras.Model`, such as `name`.
@@ -114,7 +115,7 @@ class BiTClassifier(keras.Model):
             name="head",
             dtype=self.dtype,
         )
-        self.class_names = class_names and list(class_names)
+        self.class_names = list_names(class_names)
         self.image_size = image_size
         self.built = True
 
@@ -226,10 +227,12 @@ class BiTClassifier(keras.Model):
             InputError: If `num_classes` is negative or the class names do not fit it.
         """
         self.head.reset(check_classes(num_classes, class_names))
-        self.class_names = class_names and list(class_names)
-        # An optimizer that has seen the old head cannot update the new one.
+        self.class_names = list_names(class_names)
+        # An optimizer that has seen the old head cannot update the new one, and what
+        # was compiled still computes with the old one.
         self.optimizer = None
         self.compiled = False
+        self.train_function = self.test_function = self.predict_function = None
 
     def call(self, images):
         return self.head(self.pool(self.backbone(images)))
@@ -269,14 +272,21 @@ class BiTClassifier(keras.Model):
 
 def check_classes(num_classes, class_names):
     """Returns `num_classes` if it is possible and has as many names, or raises."""
-    if not isinstance(num_classes, int) or num_classes < 0:
+    if not isinstance(num_classes, numbers.Integral) or num_classes < 0:
         raise InputError(
             "`num_classes` must be a positive integer, or 0 for pooled features. "
             f"Received: {num_classes!r}"
         )
+    if isinstance(class_names, str):
+        raise InputError(f"`class_names` must be a list. Received: {class_names!r}")
     if class_names is not None and len(class_names) != num_classes:
         raise InputError(
             f"`class_names` must name each of {num_classes} classes. "
             f"Received: {len(class_names)} names"
         )
-    return num_classes
+    return int(num_classes)
+
+
+def list_names(class_names):
+    """Returns class names as a list of strings, which a config can hold."""
+    return None if class_names is None else list(map(str, class_names))

@@ -1,5 +1,6 @@
 """Between a model's variables and published weight files, every tensor exactly once."""
 
+import pathlib
 import warnings
 
 from keras import ops
@@ -77,10 +78,14 @@ def _describe_mismatch(checkpoint, wanted):
 
 
 def _load_keras_weights(model, path):
+    if not pathlib.Path(path).is_file():
+        raise InputError(f"{path} is not there; give a weight file.")
     # Keras may stop half-way through the variables.
     before = [ops.convert_to_numpy(variable) for variable in model.variables]
     try:
-        model.load_weights(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # The error says it all.
+            model.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
         for variable, value in zip(model.variables, before, strict=True):
             variable.assign(value)

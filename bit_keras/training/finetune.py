@@ -5,7 +5,8 @@ import math
 import keras
 
 from bit_keras.errors import RunError
-from bit_keras.training.progress import ProgressBar
+from bit_keras.progress import progress_bar
+from bit_keras.training.progress import ShowProgress
 
 
 def train(
@@ -34,21 +35,20 @@ def train(
         RunError: If the loss stops being a number.
     """
     fit_args = recipe.fit_args()
-    callbacks = [StopOnNaN()]
-    if progress:
-        callbacks.append(ProgressBar(recipe.steps, recipe.batch_size))
     model.compile(**recipe.compile_args())
     images_per_epoch = fit_args["steps_per_epoch"] * recipe.batch_size
     every = max(1, math.ceil(num_test_examples / images_per_epoch))
-    history = model.fit(
-        train_batches,
-        validation_data=test_batches,
-        validation_freq=every,
-        callbacks=callbacks,
-        verbose=0,
-        shuffle=False,  # The data set does it.
-        **fit_args,
-    ).history
+    num_images = recipe.steps * recipe.batch_size
+    with progress_bar("fine-tuning", num_images, " images", show=progress) as bar:
+        history = model.fit(
+            train_batches,
+            validation_data=test_batches,
+            validation_freq=every,
+            callbacks=[StopOnNaN(), ShowProgress(bar, recipe.batch_size)],
+            verbose=0,
+            shuffle=False,  # The data set does it.
+            **fit_args,
+        ).history
     steps = [
         epoch * fit_args["steps_per_epoch"]
         for epoch in range(1, fit_args["epochs"] + 1)

@@ -8,6 +8,7 @@ from bit_keras.errors import InputError
 from bit_keras.files import replaced
 from bit_keras.models.classifier import BiTClassifier
 from bit_keras.models.weights import save_npz, save_safetensors
+from bit_keras.workflows.folders import MODEL_FILE
 from bit_keras.workflows.models import open_model
 
 TARGETS = (".npz", ".safetensors", ".weights.h5", ".keras")
@@ -17,7 +18,8 @@ def convert(source, target, overwrite=False):
     """Turns any readable checkpoint into any writable one.
 
     Args:
-        source: A weight file that `BiTClassifier.from_checkpoint` takes, or `.keras`.
+        source: A weight file that `BiTClassifier.from_checkpoint` takes, a `.keras`
+            file, or the folder of a run.
         target: The file to write; its suffix, one of `TARGETS`, chooses the layout:
             big_transfer's `.npz`, timm's `.safetensors`, or Keras's own two.
         overwrite: Whether an existing target is replaced.
@@ -35,6 +37,8 @@ def convert(source, target, overwrite=False):
     >>> convert("BiT-M-R50x1.npz", "bit_m_r50x1.safetensors")
     """
     source, target = pathlib.Path(source), pathlib.Path(target)
+    if source.is_dir():
+        source /= MODEL_FILE
     suffix = next((s for s in TARGETS if target.name.endswith(s)), None)
     if suffix is None:
         raise InputError(

@@ -7,6 +7,7 @@ from bit_keras.data.sources import naming_unreadable, open_source
 from bit_keras.errors import InputError
 from bit_keras.evaluation import evaluate_model, write_pictures, write_report
 from bit_keras.workflows.folders import prepare_folder
+from bit_keras.workflows.models import check_fit
 from bit_keras.workflows.summaries import describe_model, describe_source
 
 SPLITS = ("test", "train")
@@ -45,8 +46,9 @@ def evaluate(
     if split not in SPLITS:
         raise InputError(f"`split` must be one of {SPLITS}. Received: {split!r}")
     source = open_source(dataset, data_dir)
+    check_fit(model, source, "evaluate it on the set that it was fine-tuned on")
+    _compare_names(model, source)
     size = choose_image_size(model, image_size)
-    _check_classes(model, source)
     if out_dir:
         out_dir = prepare_folder(out_dir, overwrite)
     part = getattr(source, split)
@@ -78,12 +80,8 @@ def choose_image_size(model, image_size):
     return size
 
 
-def _check_classes(model, source):
-    if model.num_classes != source.num_classes:
-        raise InputError(
-            f"The model has {model.num_classes} classes, but {source.name} has "
-            f"{source.num_classes}; evaluate it on the set that it was fine-tuned on."
-        )
+def _compare_names(model, source):
+    """Warns where the classes of the same number have different names."""
     if model.class_names and list(model.class_names) != list(source.class_names):
         pairs = zip(model.class_names, source.class_names, strict=True)
         ours, theirs = next((a, b) for a, b in pairs if a != b)

@@ -22,6 +22,7 @@ from bit_keras.files import replaced
 from bit_keras.recipes.hyperrule import HyperRule
 from bit_keras.training.finetune import train
 from bit_keras.workflows.folders import MODEL_FILE, SAVED_MODEL_FOLDER, prepare_folder
+from bit_keras.workflows.models import check_fit
 from bit_keras.workflows.summaries import describe_model, describe_source
 
 
@@ -85,7 +86,9 @@ def finetune(
     """
     source = open_source(dataset, data_dir)
     recipe = recipe or rule_for(source)
-    _check_classes(model, source)
+    if not isinstance(recipe, HyperRule):
+        raise InputError(f"`recipe` must be a HyperRule. Received: {recipe!r}")
+    check_fit(model, source, f"call model.reset_head({source.num_classes}) first")
     out_dir = prepare_folder(out_dir, overwrite)
     model.class_names = list(source.class_names)
     model.image_size = recipe.crop
@@ -162,11 +165,3 @@ def timed(timings, part):
     start = time.perf_counter()
     yield
     timings[part] = round(time.perf_counter() - start, 1)
-
-
-def _check_classes(model, source):
-    if model.num_classes != source.num_classes:
-        raise InputError(
-            f"The model has {model.num_classes} classes, but {source.name} has "
-            f"{source.num_classes}; call model.reset_head({source.num_classes}) first."
-        )

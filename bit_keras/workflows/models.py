@@ -9,7 +9,7 @@ from bit_keras.models.classifier import BiTClassifier
 from bit_keras.models.presets import get_preset
 from bit_keras.workflows.folders import MODEL_FILE
 
-RANDOM_WEIGHTS = "random weights"
+SUFFIXES = (".keras", ".npz", ".h5", ".safetensors")
 
 
 def open_model(model, num_classes=None, weights="published"):
@@ -30,17 +30,27 @@ def open_model(model, num_classes=None, weights="published"):
         RunError: If a download fails.
     """
     path = pathlib.Path(model)
+    if _is_path(path) and weights != "published":
+        raise InputError(
+            f"Weights can be chosen for a preset alone; {model} has its own. Received: "
+            f"weights {weights}"
+        )
     if path.is_dir():
         path /= MODEL_FILE
     if path.suffix == ".keras":
         return _load_keras_model(path, num_classes)
-    if path.is_file():
+    if _is_path(path):
+        if not path.is_file():
+            raise _missing(path)
         return BiTClassifier.from_checkpoint(path, num_classes)
-    if len(path.parts) > 1:
-        raise _missing(path)
     return BiTClassifier.from_preset(
         model, num_classes, weights=None if weights == "none" else weights
     )
+
+
+def _is_path(path):
+    """Tells a path, even one of nothing, from the name of a preset."""
+    return path.exists() or len(path.parts) > 1 or path.suffix in SUFFIXES
 
 
 def open_start_model(model, num_classes, weights=None):
@@ -54,27 +64,41 @@ def open_start_model(model, num_classes, weights=None):
             starts from random ones while they do not.
 
     Returns:
-        The `BiTClassifier`, and where its weights are from, in words.
+        The `BiTClassifier`, and whether its weights are random.
 
     Raises:
         InputError: As `open_model`.
         RunError: As `open_model`.
     """
     if weights is None:
-        weights = "published"
-        if _awaits_bundled_weights(model):
-            weights = "none"
-    opened = open_model(model, num_classes, weights)
-    if weights == "none":
-        return opened, RANDOM_WEIGHTS
-    return opened, f"the weights of {model if weights == 'published' else weights}"
+        weights = "none" if _awaits_bundled_weights(model) else "published"
+    return open_model(model, num_classes, weights), weights == "none"
 
 
 def _awaits_bundled_weights(model):
-    if pathlib.Path(model).exists():
+    if _is_path(pathlib.Path(model)):
         return False
     preset = get_preset(model)
     return preset.asset is not None and not preset.has_weights
+
+
+def check_fit(model, source, advice):
+    """Raises `InputError` unless a model has the classes of a set of images.
+
+    Args:
+        model: What should be a `BiTClassifier`.
+        source: A `Source`.
+        advice: What to do if it has another number of classes.
+    """
+    if not isinstance(model, BiTClassifier):
+        raise InputError(
+            f"`model` must be a BiTClassifier. Received: {type(model).__name__}"
+        )
+    if model.num_classes != source.num_classes:
+        raise InputError(
+            f"The model has {model.num_classes} classes, but {source.name} has "
+            f"{source.num_classes}; {advice}."
+        )
 
 
 def _missing(path):

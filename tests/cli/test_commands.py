@@ -58,6 +58,7 @@ def test_presets_as_a_table_and_as_json(capsys):
 
 def test_presets_without_a_match(capsys):
     fails(capsys, ["presets", "vgg*"], "No preset matches vgg*")
+    fails(capsys, ["presets", "bit_m*", "vgg*"], "No preset matches vgg*")
 
 
 def test_predict_in_three_formats(capsys, run_folder):
@@ -99,6 +100,7 @@ def test_predict_what_is_not_there(capsys, tmp_path, run_folder):
     for model, message in {
         "bit_m_r50x9": "such as bit_m_r50x",
         "runs/gone": "runs/gone is not there; give a preset",
+        "gone.npz": "gone.npz is not there; give a preset",
     }.items():
         fails(capsys, ["predict", "--model", model, SOME_IMAGES[0]], message)
 
@@ -115,6 +117,12 @@ def test_a_damaged_or_foreign_keras_file(capsys, tmp_path, run_folder):
     }.items():
         model = tmp_path / f"{name}.keras"
         fails(capsys, ["predict", "--model", model, SOME_IMAGES[0]], message)
+
+
+def test_weights_are_for_presets_alone(capsys, run_folder):
+    for command in (["finetune", "--model", run_folder], ["export", run_folder]):
+        message = "Weights can be chosen for a preset alone"
+        fails(capsys, [*command, "--weights=none"], message)
 
 
 def test_evaluate_counts_all_of_a_split(capsys, tmp_path, run_folder):

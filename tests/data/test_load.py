@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from bit_keras.data.load import eval_batches, load_dataset, rule_for
 from bit_keras.data.sources import open_source
-from bit_keras.recipes.hyperrule import HyperRule
+from bit_keras.recipes.hyperrule import LIGHT, HyperRule
 
 
 def numbered_images(count):
@@ -113,7 +113,7 @@ def test_values_are_those_of_a_network():
     train, test = load_dataset("doodles", HyperRule.light(28, 28, 800))
     for images, labels in (*first_batches(train, 1), *first_batches(test, 1)):
         assert images.dtype == labels.dtype == np.float32
-        assert images.shape[1:] == (32, 32, 3)
+        assert images.shape[1:] == (LIGHT["crop"], LIGHT["crop"], 3)
         assert images.min() == -1 and 0.9 < images.max() <= 1
         np.testing.assert_array_equal(labels.sum(axis=1), 1)
 
@@ -130,6 +130,21 @@ def test_mixup_is_where_the_recipe_asks_for_it():
     assert len(set(np.round(shares, 5))) > 5  # each in its own proportion
     for _, labels in first_batches(test, -1):
         assert set(np.unique(labels)) == {0, 1}
+
+
+def test_images_that_fit_into_memory_are_decoded_once():
+    images, labels = numbered_images(10)
+    decoded = []
+
+    def decode(image, label):
+        tf.py_function(lambda label: decoded.append(int(label)), [label], [])
+        return image, label
+
+    source = open_source(((images, labels), (images, labels)))
+    split = dataclasses.replace(source.train, decode=decode)
+    source = dataclasses.replace(source, train=split)
+    first_batches(load_dataset(source, small_recipe())[0], 8)
+    assert sorted(decoded) == sorted(labels)
 
 
 def test_images_that_do_not_fit_into_memory_give_the_same_epochs(monkeypatch):

@@ -43,6 +43,23 @@ def test_proportions_are_a_symmetric_beta_variable():
         assert fourth / sample.var() ** 2 == pytest.approx(kurtosis, rel=0.04)
 
 
+def test_the_published_parameter_gives_its_distribution_and_no_nan():
+    """By the largest distance of the distribution functions (Kolmogorov-Smirnov)."""
+    count = 100_000
+    sample = np.sort(draws(0.1, count))
+    assert np.isfinite(sample).all() and 0 <= sample[0] and sample[-1] <= 1
+    expected = np.random.default_rng(0).beta(0.1, 0.1, count)
+    # Half of all draws are closer to 0 or 1 than this, where float32 cannot tell them
+    # apart: they are compared in float32.
+    expected = np.sort(expected.astype(np.float32))
+    points = np.union1d(sample, expected)
+    below = [
+        np.searchsorted(s, points, side="right") / count for s in (sample, expected)
+    ]
+    # The critical value of two samples at a significance of one in a thousand.
+    assert np.abs(below[0] - below[1]).max() < 1.95 * np.sqrt(2 / count)
+
+
 def test_tiny_parameters_give_no_nan():
     """The quotient of two gamma variables would be 0 / 0 in half of these draws."""
     sample = draws(1e-3, 5000)

@@ -53,6 +53,13 @@ def test_evaluation_resizes_straight_to_the_crop(height, width, size, seed):
     np.testing.assert_array_equal(piped, actual)
 
 
+def test_an_image_of_the_right_size_becomes_float_all_the_same():
+    image = random_image(5, 5)
+    resized = preprocess.resize(image, 5)
+    assert resized.dtype == "float32"
+    np.testing.assert_array_equal(resized, image)
+
+
 def test_the_range_is_the_published_one():
     pixels = np.array([0, 127, 128, 255], np.uint8)
     expected = [-1, -1 / 255, 1 / 255, 1]

@@ -137,12 +137,35 @@ def test_arrays_are_taken_as_they_are(channels):
         (arrays(labels=(0, 0, 2, 2)), "Class 1 has no training image"),
         (arrays(labels=(-1, 0, 1, 2)), "Received: -1 to 2"),
         (arrays(labels=(0, 0, 0, 0)), "two or more classes. Received: 0 to 0"),
+        ((arrays()[0][:0], arrays()[1][:0]), r"no images. Received: shape \(0, 5"),
     ],
 )
 def test_arrays_that_one_cannot_learn_from(train, message):
     test = (arrays()[0][:1], np.array([0]))
     with pytest.raises(InputError, match=message):
         open_source((train, test))
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [(3, "Class 3 has no training image"), (-1, "Received: -1 to 2")],
+)
+def test_labels_of_the_test_images_are_looked_at_too(label, message):
+    test = (arrays()[0][:1], np.array([label]))
+    with pytest.raises(InputError, match=message):
+        open_source((arrays(), test))
+
+
+@pytest.mark.parametrize("dataset", [3, None, tf.data.Dataset.range(3)])
+def test_something_that_is_no_set_is_refused(dataset):
+    with pytest.raises(InputError, match="Received: (int|NoneType|_RangeDataset)"):
+        open_source(dataset)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 20, float("nan")])
+def test_an_impossible_share_of_test_images_is_refused(fraction):
+    with pytest.raises(InputError, match="`test_fraction` must lie between 0 and 1"):
+        open_source("doodles", test_fraction=fraction)
 
 
 def test_arrays_of_keras_datasets_are_taken():
@@ -173,7 +196,7 @@ class Squares(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [
         tfds.core.BuilderConfig(name=name)
-        for name in ("tested", "validated", "train_only", "unlabelled")
+        for name in ("tested", "validated", "train_only", "unlabelled", "secret")
     ]
 
     def _info(self):
@@ -185,7 +208,7 @@ class Squares(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        second = {"tested": "test", "validated": "validation"}
+        second = {"tested": "test", "secret": "test", "validated": "validation"}
         splits = {"train": self._generate_examples(range(10))}
         if self.builder_config.name in second:
             splits[second[self.builder_config.name]] = self._generate_examples((10, 11))
@@ -195,7 +218,8 @@ class Squares(tfds.core.GeneratorBasedBuilder):
         for number in numbers:
             example = {"image": np.full((3, 4, 1), number, np.uint8)}
             if self.builder_config.name != "unlabelled":
-                example["label"] = number % 2
+                is_secret = self.builder_config.name == "secret" and number > 9
+                example["label"] = -1 if is_secret else number % 2
             yield number, example
 
 
@@ -249,6 +273,12 @@ def test_tfds_splits_by_name(tfds_folder):
         ("squares/unlabelled", {}, "class label each.*Received: features image"),
         ("squares/tested", {"test_split": "dev"}, "no split dev; it has"),
         ("squares/tested", {"train_split": "train[5:2]"}, r"train\[5:2\] .* is empty"),
+        ("squares/secret", {}, "Split test of the TFDS set squares has no labels"),
+        ("squares/train_only", {"train_split": "train[:5]"}, "give test_split beside"),
+        ("squares/tested", {"test_split": "train[5:]"}, "serves for both"),
+        ("squares/other", {}, "squares/other cannot be opened. TFDS says: .*other"),
+        ("squares:9.9.9", {}, "squares:9.9.9 cannot be opened. TFDS says: .*9.9.9"),
+        ("no/such/folder", {}, "no/such/folder is neither a folder nor"),
         ("no_such_set", {}, "no_such_set is neither a folder nor the name of a TFDS"),
     ],
 )

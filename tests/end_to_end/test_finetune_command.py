@@ -134,6 +134,8 @@ def test_goes_on_from_a_run_with_the_images_of_a_folder(short_run, tmp_path):
         (["--weights=missing.npz"], "missing.npz"),
         (["--crop=64", "--resize=32"], "`crop` cannot be larger than `resize`"),
         (["--steps=0"], "flag --steps=0"),
+        (["--seed=-1"], "flag --seed=-1"),
+        (["--weights=none", "--model=a.keras"], "Weights can be chosen for a preset"),
         (["doodles"], "This command takes flags alone. Received: doodles"),
     ],
 )

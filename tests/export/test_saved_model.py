@@ -107,14 +107,22 @@ def test_a_mixed_precision_model_takes_and_gives_float32(tmp_path):
 
 def test_an_existing_folder_is_kept_unless_told(model, tmp_path):
     path = tmp_path / "exists"
-    path.mkdir()
-    (path / "mine.txt").write_text("mine")
+    export_saved_model(model, path, "logits")
     with pytest.raises(InputError, match="exists exists; choose another"):
         export_saved_model(model, path)
-    assert [file.name for file in path.iterdir()] == ["mine.txt"]
+    assert_close(tf.saved_model.load(str(path))(IMAGES), model(2 * IMAGES - 1))
     export_saved_model(model, path, overwrite=True)
     assert_close(tf.saved_model.load(str(path))(IMAGES), model.features(2 * IMAGES - 1))
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_no_saved_model_is_never_replaced(model, tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("mine")
+    for name in ("precious", "precious/thesis.txt"):
+        with pytest.raises(InputError, match="is not a SavedModel, and only such a"):
+            export_saved_model(model, tmp_path / name, overwrite=True)
+    assert (tmp_path / "precious" / "thesis.txt").read_text() == "mine"
 
 
 def test_a_wrong_export_is_not_kept(model, tmp_path, monkeypatch):
@@ -133,6 +141,7 @@ def test_a_wrong_export_is_not_kept(model, tmp_path, monkeypatch):
     [
         ({"outputs": "probabilities"}, "`outputs`.*Received: 'probabilities'"),
         ({"input_range": (0, 2)}, r"`input_range`.*Received: \(0, 2\)"),
+        ({"input_range": 1}, r"`input_range`.*Received: 1"),
     ],
 )
 def test_impossible_arguments_are_named(model, tmp_path, arguments, message):

@@ -59,6 +59,32 @@ def test_reset_head_starts_anew_and_keeps_the_backbone():
     assert not np.allclose(features, model.features(images))  # by the first fit alone
 
 
+def test_reset_head_changes_what_was_compiled_before():
+    model, images = make_model(), some_images(2, 32, 32)
+    assert model.predict(images, verbose=0).shape == (2, 3)
+    model.reset_head(5)
+    np.testing.assert_array_equal(model.predict(images, verbose=0), np.zeros((2, 5)))
+
+
+def test_a_frozen_backbone_stays_frozen(tmp_path):
+    backbone = bit_keras.BiTBackbone(units=(1, 1, 1, 1), width=0.5, trainable=False)
+    model = bit_keras.BiTClassifier(backbone, 3)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for each in (model, loaded):
+        assert [weight.name for weight in each.trainable_weights] == ["kernel", "bias"]
+        each.backbone.trainable = True
+        assert len(each.trainable_weights) == len(each.weights) == 45
+
+
+def test_numpy_numbers_and_names_are_as_good():
+    backbone = bit_keras.BiTBackbone(units=np.array([1, 1, 1, 1]), width=0.5)
+    names = np.array(["a", "b"])
+    model = bit_keras.BiTClassifier(backbone, np.int64(2), class_names=names)
+    assert model.get_config()["class_names"] == ["a", "b"]
+    assert bit_keras.BiTClassifier.from_config(model.get_config()).num_classes == 2
+
+
 def test_reset_head_asks_for_a_new_compile():
     model = make_model()
     model.compile("sgd", "mse")

@@ -152,6 +152,7 @@ def test_unusable_keras_weights_leave_the_model_as_it_was(tmp_path, fault):
     keras.utils.set_random_seed(1)
     model = make_model()
     before = values(model)
-    with pytest.raises(InputError, match="a.weights.h5 is not a whole weight file"):
+    message = "a.weights.h5 is not (there|a whole weight file)"
+    with pytest.raises(InputError, match=message):
         bit_keras.load_weights(model, path)
     assert_equal(values(model), before)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pathlib
 
@@ -9,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bit_keras.errors import InputError
-from bit_keras.recipes.hyperrule import HyperRule
-from bit_keras.recipes.schedules import WarmupStaircase
+from bit_keras.recipes.hyperrule import LIGHT, HyperRule
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "parity" / "golden.npz")
 SIZES = sorted(
@@ -96,33 +96,32 @@ def test_compile_arguments_are_those_of_the_rule():
         assert not HyperRule(32, 32, 50_000).compile_args()["jit_compile"]
 
 
-def rates_used(optimizer, num_steps):
-    """How far each step moves a variable whose gradient is -1."""
-    variable = keras.Variable(0.0)
-    optimizer.build([variable])
-
-    @tf.function(jit_compile=True)
-    def step():
-        optimizer.apply([tf.constant(-1.0)], [variable])
-
-    values = [0.0]
-    for _ in range(num_steps):
-        step()
-        values.append(float(variable))
-    return np.diff(values)
+def test_warm_up_and_decays_follow_the_number_of_steps():
+    recipe = HyperRule(32, 32, 1000, steps=50)
+    assert (recipe.warmup_steps, recipe.decay_steps) == (10, (20, 30, 40))
+    assert recipe == HyperRule(32, 32, 1000).scaled(steps=50)
+    own = HyperRule(32, 32, 1000, steps=50, warmup_steps=0, decay_steps=[7])
+    assert (own.warmup_steps, own.decay_steps) == (0, (7,))
 
 
-def test_the_schedule_follows_the_optimizers_own_steps_and_is_saved():
-    optimizer = keras.optimizers.SGD(WarmupStaircase(1.0, 2, (3,)), momentum=0.0)
-    copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
-    for each in (optimizer, copy):
-        np.testing.assert_allclose(
-            rates_used(each, 6), [0, 0.5, 1, 1, 0.1, 0.1], atol=1e-6
-        )
+def test_the_light_setting_is_the_rule_scaled():
+    light = HyperRule.light(28, 28, 800)
+    assert light == HyperRule(28, 28, 800).scaled(**LIGHT)
+    scratch = HyperRule.light(28, 28, 800, from_scratch=True)
+    rate = scratch.base_learning_rate
+    assert scratch == dataclasses.replace(light, base_learning_rate=rate)
 
 
-def test_without_warm_up_the_first_step_has_the_full_rate():
-    assert float(WarmupStaircase(0.5, 0, (10,))(0)) == 0.5
+@pytest.mark.parametrize("name", ["batch_size", "steps", "resize", "crop"])
+def test_scaling_to_nothing_is_refused(name):
+    with pytest.raises(InputError, match=f"`{name}`.*Received: 0"):
+        HyperRule(32, 32, 1000).scaled(**{name: 0})
+
+
+def test_a_report_gives_the_recipe_back():
+    sizes = np.array([32, 32, 50_000])
+    recipe = HyperRule(*sizes).scaled(batch_size=np.int64(64))
+    assert HyperRule(**json.loads(json.dumps(recipe.to_dict()))) == recipe
 
 
 def test_description_says_whether_it_is_the_rule():
@@ -132,7 +131,10 @@ def test_description_says_whether_it_is_the_rule():
         "MixUp 0.1"
     )
     light = HyperRule.light(28, 28, 800)
-    assert light.describe().startswith("light setting of the BiT-HyperRule: 300 steps")
+    lightly = f"light setting of the BiT-HyperRule: {LIGHT['steps']} steps of"
+    assert light.describe().startswith(lightly)
+    larger = rule.scaled(batch_size=1024)
+    assert larger.describe().startswith("changed setting of the BiT-HyperRule")
     scratch = HyperRule.light(28, 28, 800, from_scratch=True)
     assert scratch.base_learning_rate > 10 * light.base_learning_rate
     assert json.loads(json.dumps(light.to_dict()))["crop"] == light.crop
@@ -146,7 +148,12 @@ def test_description_says_whether_it_is_the_rule():
         ({"batch_size": -1}, "`batch_size`.*Received: -1"),
         ({"steps": 0}, "`steps`.*Received: 0"),
         ({"crop": 64, "resize": 32}, "crop=64, resize=32"),
+        ({"height": None}, "`height`.*Received: None"),
+        ({"warmup_steps": -1}, "`warmup_steps`.*Received: -1"),
+        ({"decay_steps": (3, 2)}, "`decay_steps`.*Received: "),
+        ({"mixup_alpha": -0.1}, "`mixup_alpha`.*Received: -0.1"),
         ({"base_learning_rate": 0}, "`base_learning_rate`.*Received: 0"),
+        ({"base_learning_rate": float("nan")}, "`base_learning_rate`.*Received: nan"),
     ],
 )
 def test_impossible_values_are_named(arguments, message):
