@@ -55,13 +55,13 @@ def refuse_arguments(arguments):
         )
 
 
-def define_model_flag(values):
-    """Defines `--model`, which has to be given."""
+def define_model_flag(values, default=None):
+    """Defines `--model`, which has to be given where there is no default."""
     flags.DEFINE_string(
         "model",
-        None,
+        default,
         "A preset, a .keras file, the folder of a run, or a published weight file.",
-        required=True,
+        required=default is None,
         flag_values=values,
     )
 

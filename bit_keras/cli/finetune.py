@@ -15,6 +15,7 @@ from absl import flags
 from bit_keras.cli.common import (
     define_data_flags,
     define_json_flag,
+    define_model_flag,
     define_overwrite_flag,
     describe_share,
     refuse_arguments,
@@ -36,12 +37,7 @@ SIZES = {
 
 def define_flags(values):
     """Defines the flags of this command."""
-    flags.DEFINE_string(
-        "model",
-        DEFAULT_MODEL,
-        "A preset, a .keras file, the folder of a run, or a published weight file.",
-        flag_values=values,
-    )
+    define_model_flag(values, DEFAULT_MODEL)
     flags.DEFINE_string(
         "weights",
         None,
@@ -90,7 +86,8 @@ def run(values, arguments):
     model, from_scratch = open_start_model(
         values.model, source.num_classes, values.weights
     )
-    start = "random weights" if from_scratch else f"the weights of {_origin(values)}"
+    origin = f"the weights of {values.weights or values.model}"
+    start = "random weights" if from_scratch else origin
     recipe = choose_recipe(
         source,
         values.recipe,
@@ -122,7 +119,3 @@ def run(values, arguments):
     say(f"Accuracy: {describe_share(evaluation.num_correct, evaluation)} test images")
     if values.json:
         print((result.out_dir / "report.json").read_text(encoding="utf-8"))
-
-
-def _origin(values):
-    return values.weights or values.model

@@ -9,7 +9,11 @@ import sys
 
 from absl import flags
 
-from bit_keras.cli.common import define_image_size_flag, define_model_flag
+from bit_keras.cli.common import (
+    define_image_size_flag,
+    define_json_flag,
+    define_model_flag,
+)
 from bit_keras.workflows.models import open_model
 from bit_keras.workflows.predict import predict
 
@@ -24,7 +28,7 @@ def define_flags(values):
     flags.DEFINE_enum(
         "format", "text", ["text", "json", "csv"], "How to write.", flag_values=values
     )
-    flags.DEFINE_bool("json", False, "Short for --format=json.", flag_values=values)
+    define_json_flag(values)  # Short for --format=json.
 
 
 def run(values, arguments):
