@@ -15,3 +15,18 @@ class RunError(RuntimeError):
     Raised for what lies outside the program, such as a network that does not
     answer. The command prints the message alone and exits with status 1.
     """
+
+
+class Interrupted(RunError):
+    """A signal has stopped a run, which can go on where it stopped.
+
+    The command exits with 128 and the number of the signal, as a shell would say.
+
+    Args:
+        number: The number of the signal.
+        kept: What was kept, for the message.
+    """
+
+    def __init__(self, number, kept):
+        super().__init__(f"interrupted; {kept}")
+        self.number = number

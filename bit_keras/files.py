@@ -1,6 +1,7 @@
 """Files that are either whole or not there."""
 
 import contextlib
+import os
 import pathlib
 import uuid
 
@@ -46,6 +47,9 @@ def replaced(path):
     make_folder(path.parent)
     try:
         yield temporary
+        # Written to the disk before the name is: a loss of power leaves the old file.
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         raise RunError(

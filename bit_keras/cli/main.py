@@ -2,29 +2,39 @@
 
 import difflib
 import importlib
+import signal
 import sys
 import textwrap
 import warnings
 
 from absl import flags
 
-from bit_keras.errors import InputError, RunError
+from bit_keras.errors import InputError, Interrupted, RunError
 
 # A command is the module of its name, with `define_flags(values)`, `run(values,
 # arguments)` and a docstring whose first line says what it does.
-COMMANDS = ("finetune", "evaluate", "predict", "export", "convert", "presets")
+COMMANDS = (
+    "finetune",
+    "pretrain",
+    "evaluate",
+    "predict",
+    "export",
+    "convert",
+    "presets",
+)
 
 INPUT_STATUS = 2
 FAILURE_STATUS = 1
-INTERRUPT_STATUS = 130
+# What shells add to the number of the signal that has ended a program.
+SIGNAL_STATUS = 128
 
 
 def main(argv):
     """Runs `bit-keras` with these arguments, the program's name left out.
 
     Returns:
-        The exit status: 0, 2 for what the user gave, 1 for work that failed, 130 if it
-        was interrupted.
+        The exit status: 0, 2 for what the user gave, 1 for work that failed, and 128
+        and the number of the signal that has interrupted it.
     """
     try:
         with warnings.catch_warnings():
@@ -32,10 +42,12 @@ def main(argv):
             return _run(list(argv))
     except (InputError, flags.Error) as error:
         return _complain(error, INPUT_STATUS)
+    except Interrupted as error:
+        return _complain(error, SIGNAL_STATUS + error.number)
     except (RunError, OSError) as error:
         return _complain(error, FAILURE_STATUS)
     except KeyboardInterrupt:
-        return _complain("interrupted.", INTERRUPT_STATUS)
+        return _complain("interrupted.", SIGNAL_STATUS + signal.SIGINT)
 
 
 def _run(argv):

@@ -3,11 +3,12 @@
 import numpy as np
 import tensorflow as tf
 
-from bit_keras.data.splits import Source, Split
+from bit_keras.data.labels import check_labels
+from bit_keras.data.splits import IndexedSplit, Source, on_host
 from bit_keras.errors import InputError
 
 
-def from_arrays(arrays):
+def from_arrays(arrays, class_names=None):
     """Returns the `Source` of a pair of pairs of arrays; see `open_source`."""
     try:
         (train_images, train_labels), (test_images, test_labels) = arrays
@@ -19,10 +20,9 @@ def from_arrays(arrays):
         ) from error
     train_images, train_labels = _checked_arrays(train_images, train_labels)
     test_images, test_labels = _checked_arrays(test_images, test_labels)
-    num_classes = _count_classes(train_labels, test_labels)
     return Source(
         name="arrays",
-        class_names=tuple(str(label) for label in range(num_classes)),
+        class_names=check_labels(train_labels, test_labels, class_names),
         train=_array_split(train_images, train_labels),
         test=_array_split(test_images, test_labels),
         image_size=train_images.shape[1:3],
@@ -54,30 +54,11 @@ def _checked_arrays(images, labels):
     return images, labels.astype(np.int64)
 
 
-def _count_classes(train_labels, test_labels):
-    """Raises unless the labels are 0, 1, ... and each has a training image."""
-    labels = np.concatenate([train_labels, test_labels])
-    if labels.min() < 0 or labels.max() < 1:
-        raise InputError(
-            "Labels must be 0, 1, ... for two or more classes. Received: "
-            f"{labels.min()} to {labels.max()}"
-        )
-    present = np.unique(train_labels)
-    # The first label that is not where it would be if there were no gap.
-    label = int(np.argmin(np.append(present, -1) == np.arange(len(present) + 1)))
-    if label <= labels.max():
-        raise InputError(
-            f"Class {label} has no training image, though labels go up to "
-            f"{labels.max()}; add some, or number the classes without gaps."
-        )
-    return label
-
-
 def _array_split(images, labels):
-    def records():
-        return tf.data.Dataset.from_tensor_slices((images, labels))
+    shape = (*images.shape[1:3], 3)
+    images = on_host(images)
 
-    def decode_record(image, label):
-        return tf.broadcast_to(image, (*images.shape[1:3], 3)), label
+    def load(number):
+        return tf.broadcast_to(tf.gather(images, number), shape)
 
-    return Split(len(images), records, decode_record)
+    return IndexedSplit(labels, load, is_in_memory=True)

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from bit_keras.data import decode
-from bit_keras.data.splits import Source, Split, usual_size
+from bit_keras.data.splits import IndexedSplit, Source, on_host, usual_size
 from bit_keras.errors import InputError
 
 TEST_FOLDERS = ("test", "val", "valid", "validation")
@@ -74,13 +74,11 @@ def _divide(files, test_fraction, seed):
 
 
 def _file_split(files):
-    paths = [str(path) for of_class in files.values() for path in of_class]
-    labels = np.repeat(np.arange(len(files)), [len(part) for part in files.values()])
+    paths = tuple(str(path) for of_class in files.values() for path in of_class)
+    sizes = [len(of_class) for of_class in files.values()]
+    on_disk = on_host(paths)
 
-    def records():
-        return tf.data.Dataset.from_tensor_slices((paths, labels))
+    def load(number):
+        return decode.decode(tf.io.read_file(tf.gather(on_disk, number)))
 
-    def decode_record(path, label):
-        return decode.decode(tf.io.read_file(path)), label
-
-    return Split(len(paths), records, decode_record, tuple(paths))
+    return IndexedSplit(np.repeat(np.arange(len(files)), sizes), load, paths)

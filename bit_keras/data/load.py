@@ -2,17 +2,18 @@
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
-from bit_keras.data import preprocess
-from bit_keras.data.mixup import mixup
+from bit_keras.data import preprocess, seeds
+from bit_keras.data.mixup import mixup, rows_for_part
 from bit_keras.data.sources import open_source
+from bit_keras.errors import InputError
 from bit_keras.recipes.hyperrule import HyperRule
 
 # Decoded images of a set are kept in memory up to this size.
 MAX_CACHED_BYTES = 1 << 30
-# Above this number of examples they are shuffled within a window of as many.
-SHUFFLE_BUFFER = 50_000
+IN_PARALLEL = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
 
 
 def load_dataset(dataset, recipe=None, *, data_dir=None, seed=0, **kwargs):
@@ -20,18 +21,20 @@ def load_dataset(dataset, recipe=None, *, data_dir=None, seed=0, **kwargs):
 
     Args:
         dataset: As in `open_source`: the name of a TFDS set, a folder of classes,
-            arrays, `"doodles"`, or a `Source`.
-        recipe: A `HyperRule`, or `None` for the rule of this set.
+            arrays, `tf.data` sets, `"doodles"`, or a `Source`.
+        recipe: A recipe, such as a `HyperRule`, or `None` for the rule of this set.
         data_dir: Folder where TFDS keeps its sets.
         seed: Seed of order, crops, flips and MixUp. It does not change which images
             are tested on.
         **kwargs: Of `open_source`, but for its seed.
 
     Returns:
-        Two `tf.data.Dataset` of (images float32 `(batch, crop, crop, 3)` in [-1, 1],
-        one-hot labels float32 `(batch, classes)`): the training batches, without end,
-        and the test batches, each example once. They are the same ones for a seed,
-        each time and whatever the number of threads.
+        Two `tf.data.Dataset`. The training batches, without end: (images float32
+        `(batch, crop, crop, 3)` in [-1, 1], one-hot labels float32
+        `(batch, classes)`). The test batches, each example once: (images, one-hot
+        labels, weights float32 `(batch,)`), all of one size, the last one filled up
+        with examples of weight 0. They are the same ones for a seed, each time and
+        whatever the number of threads.
 
     Raises:
         InputError: If there is no such set or one cannot learn from it.
@@ -44,7 +47,7 @@ def load_dataset(dataset, recipe=None, *, data_dir=None, seed=0, **kwargs):
     source = open_source(dataset, data_dir, **kwargs)
     recipe = recipe or rule_for(source)
     train = train_batches(source, recipe, seed)
-    return train, eval_batches(source, source.test, recipe.crop)
+    return train, eval_batches(source, source.test, recipe.crop, recipe.eval_resize)
 
 
 def rule_for(source, rule=HyperRule):
@@ -52,82 +55,151 @@ def rule_for(source, rule=HyperRule):
     return rule(*source.image_size, source.train.num_examples)
 
 
-def train_batches(source, recipe, seed=0):
-    """Returns the endless training batches of a recipe; see `load_dataset`."""
+def train_batches(source, recipe, seed=0, first_step=0, part=(0, 1)):
+    """Returns the endless training batches of a recipe.
 
-    def augment(index, example):
-        image, label = example
+    Every random choice follows from the seed and from the place of an example in the
+    whole stream, so that the stream can be entered anywhere and shared out.
+
+    Args:
+        source: A `Source`.
+        recipe: A recipe.
+        seed: Seed of order, crops, flips and MixUp.
+        first_step: Number of batches to leave out at the beginning. Their images are
+            not decoded; a set that is read one after another is read from the
+            beginning of the epoch.
+        part: (index, count): of each batch only the `index`-th of `count` equal slices
+            is made, of the same numbers that it has in the whole batch. Images that it
+            does not need are not decoded, unless all are kept in memory.
+
+    Returns:
+        A `tf.data.Dataset` of (images, labels) as the first one of `load_dataset`.
+
+    Raises:
+        InputError: If batches cannot be divided so.
+    """
+    batch_size = recipe.batch_size
+    partner = recipe.mixup_partner if recipe.mixup_alpha else None
+    rows = rows_for_part(batch_size, part, partner)
+    if first_step < 0:
+        raise InputError(f"`first_step` must not be negative. Received: {first_step}")
+    split = source.train
+    if 3 * split.num_examples * math.prod(source.image_size) <= MAX_CACHED_BYTES:
+        split = split.in_memory
+
+    def augment(place, record):
+        image, label = split.decode(record)
         image = preprocess.train_image(
-            image, recipe.resize, recipe.crop, tf.stack([seed, index])
+            image,
+            recipe.resize,
+            recipe.crop,
+            seeds.numbered_seed(seed, seeds.AUGMENT, place),
+            recipe.cropping,
+            recipe.flip,
         )
         return image, tf.one_hot(label, source.num_classes)
 
-    def mix(index, batch):
-        # Apart from the seeds of crops and flips: no count of examples is negative.
-        return mixup(*batch, recipe.mixup_alpha, tf.stack([seed, -1 - index]))
+    def mix(step, batch):
+        mix_seed = seeds.numbered_seed(seed, seeds.MIX, step)
+        return mixup(*batch, recipe.mixup_alpha, mix_seed, partner, batch_size, part)
 
-    examples = _shuffled_examples(source.train, source.image_size, seed)
-    batches = (
-        examples.enumerate()
-        .map(augment, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(recipe.batch_size, drop_remainder=True)
-    )
-    if recipe.mixup_alpha:
-        batches = batches.enumerate().map(
-            mix, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
-    return batches.prefetch(tf.data.AUTOTUNE)
-
-
-def _shuffled_examples(split, image_size, seed):
-    """Shuffles pixels where they fit into memory, and else what they are read from."""
-    if 3 * split.num_examples * image_size[0] * image_size[1] <= MAX_CACHED_BYTES:
-        return _epochs(split.images().cache(), split.num_examples, seed)
-    return _epochs(split.records(), split.num_examples, seed).map(
-        split.decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-
-
-def _epochs(examples, num_examples, seed):
-    """Repeats examples without end, in an order that seed and epoch alone decide."""
-
-    def one_epoch(number):
-        # The seed of this function's own graph; else `tf.random.set_seed` mattered.
-        # Not 0, beside which TensorFlow takes no tensor for the other seed.
-        tf.compat.v1.set_random_seed(1)
-        order = tf.random.stateless_uniform([], (seed, number), 1, 2**62, tf.int64)
-        window = min(num_examples, SHUFFLE_BUFFER)
-        return examples.shuffle(window, seed=order, reshuffle_each_iteration=False)
-
-    epochs = tf.data.Dataset.counter().flat_map(one_epoch)
+    records = _placed_records(split, seed, first_step * batch_size)
+    batches = _of_rows(records, rows, batch_size).map(augment, **IN_PARALLEL)
+    batches = batches.batch(len(rows), drop_remainder=True, **IN_PARALLEL)
+    if partner:
+        batches = batches.enumerate(first_step).map(mix, **IN_PARALLEL)
     # Known to Keras, which asks for `steps_per_epoch` then.
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-    return epochs.apply(endless)
+    return batches.apply(endless).prefetch(tf.data.AUTOTUNE)
 
 
-def eval_batches(source, split, crop, max_batch_size=128):
+def _placed_records(split, seed, first):
+    """Returns (place in the stream, record) without end, from place `first` on.
+
+    Each epoch has its own order, which seed and epoch alone decide.
+    """
+    first_epoch, first_in_epoch = divmod(first, split.num_examples)
+
+    def one_epoch(number):
+        records = split.shuffled(seeds.numbered_seed(seed, seeds.ORDER, number))
+        is_entered_late = tf.cast(number == first_epoch, tf.int64)
+        return records.skip(is_entered_late * first_in_epoch)
+
+    epochs = tf.data.Dataset.counter(first_epoch).flat_map(one_epoch)
+    return epochs.enumerate(first)
+
+
+def _of_rows(placed, rows, batch_size):
+    """Leaves those (place, ...) that come into the given rows of batches."""
+    if len(rows) == batch_size:
+        return placed
+    is_needed = np.isin(np.arange(batch_size), rows)
+    return placed.filter(lambda place, _: tf.gather(is_needed, place % batch_size))
+
+
+def eval_batches(
+    source,
+    split,
+    crop,
+    eval_resize=None,
+    *,
+    max_batch_size=128,
+    multiple=1,
+    part=(0, 1),
+):
     """Returns every example of a split once, in a fixed order.
 
     Args:
         source: A `Source`.
         split: `source.train` or `source.test`.
         crop: Height and width of the images in pixels.
-        max_batch_size: Number of examples in a batch, at most.
+        eval_resize: If given, pixels of the shorter side before the middle is cut out;
+            see `preprocess.eval_image`.
+        max_batch_size: Number of examples in a batch, at most, unless `multiple` is
+            larger.
+        multiple: The number of examples in a batch is a multiple of this, such as the
+            number of replicas.
+        part: (index, count) as in `train_batches`.
 
     Returns:
-        A finite `tf.data.Dataset` as the second one of `load_dataset`.
+        A finite `tf.data.Dataset` as the second one of `load_dataset`: all batches are
+        of one size, and only examples of weight 1 are to be counted.
+
+    Raises:
+        InputError: If batches cannot be divided so.
     """
+    batch_size, num_batches = _even_batches(
+        split.num_examples, max_batch_size, multiple
+    )
+    rows = rows_for_part(batch_size, part)
+    num_in_last = split.num_examples - (num_batches - 1) * batch_size
+    num_filling = int(np.sum(rows >= num_in_last))
 
-    def prepare(image, label):
-        return preprocess.eval_image(image, crop), tf.one_hot(label, source.num_classes)
+    def prepare(_, record):
+        image, label = split.decode(record)
+        image = preprocess.eval_image(image, crop, eval_resize)
+        return image, tf.one_hot(label, source.num_classes), 1.0
 
-    examples = split.images().map(
-        prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    placed = _of_rows(split.ordered().enumerate(), rows, batch_size)
+    examples = placed.map(prepare, **IN_PARALLEL)
+    zeros = tf.nest.map_structure(
+        lambda spec: tf.zeros(spec.shape, spec.dtype), examples.element_spec
+    )
+    filling = tf.data.Dataset.from_tensors(zeros).repeat(num_filling)
+    batches = examples.concatenate(filling).batch(
+        len(rows), drop_remainder=True, **IN_PARALLEL
     )
     # Known beforehand, for progress bars.
-    known_count = tf.data.experimental.assert_cardinality(split.num_examples)
-    examples = examples.apply(known_count)
-    # All of one size where that is possible: XLA compiles the network for each size.
-    num_batches = math.ceil(split.num_examples / max_batch_size)
-    batch_size = math.ceil(split.num_examples / num_batches)
-    return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    known_count = tf.data.experimental.assert_cardinality(num_batches)
+    return batches.apply(known_count).prefetch(tf.data.AUTOTUNE)
+
+
+def _even_batches(num_examples, max_batch_size, multiple):
+    """Returns the size of batches and their number, with as few to fill up as can be.
+
+    All are of one size, for XLA compiles the network for each size.
+    """
+    largest = max(max_batch_size // multiple, 1) * multiple
+    num_batches = math.ceil(num_examples / largest)
+    batch_size = math.ceil(num_examples / num_batches / multiple) * multiple
+    return batch_size, num_batches

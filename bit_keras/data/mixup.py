@@ -1,35 +1,95 @@
 """MixUp, as big_transfer does it: one weight for the whole batch."""
 
+import numpy as np
 import tensorflow as tf
 
-from bit_keras.data.seeds import two_seeds
+from bit_keras.data.seeds import permutation, two_seeds
+from bit_keras.errors import InputError
+
+PARTNERS = ("reversal", "roll", "permutation")
 
 
-def mixup(images, labels, alpha, seed):
+def mixup(images, labels, alpha, seed, partner="reversal", batch_size=None, part=None):
     """Mixes each example of a batch with another one, all in the same proportion.
 
-    The partner is the example at the same place from the end. (In an even batch each
-    pair is so used twice, once in either proportion.)
-
     Args:
-        images: float `(batch, height, width, 3)`.
-        labels: One-hot or otherwise weighted `(batch, classes)`.
+        images: float `(rows, height, width, 3)`, the whole batch, or the rows that
+            `rows_for_part` names.
+        labels: One-hot or otherwise weighted `(rows, classes)`.
         alpha: Parameter of the Beta distribution of the proportion, positive.
         seed: Two integers; equal ones give equal results.
+        partner: Which example each one is mixed with: by `"reversal"`, as published,
+            the one at the same place from the end (in an even batch each pair is so
+            used twice, once in either proportion); by `"roll"` the one before it; by
+            `"permutation"` the one at its place in a random order.
+        batch_size: Number of examples in the whole batch, for a part of it.
+        part: (index, count): the `index`-th of `count` equal slices of the mixed batch
+            is made, of the same numbers that it has in the whole.
 
     Returns:
-        Images and labels of the same shapes.
+        Images and labels of the same shapes, or those of the part.
 
     Source: Zhang et al., "mixup", arXiv 1710.09412; big_transfer's
-    `input_pipeline_tf2_or_jax.py`.
+    `input_pipeline_tf2_or_jax.py` (reversal) and `bit_pytorch` (permutation);
+    big_vision's `utils.get_mixup` (roll).
     """
-    proportion = sample_beta(alpha, seed)
+    batch_size = batch_size or images.shape[0]
+    rows = rows_for_part(batch_size, part, partner)
+    own = rows_for_part(batch_size, part)
+    proportion_seed, order_seed = two_seeds(seed)
+    proportion = sample_beta(alpha, proportion_seed)
+    # Where each row of the whole batch is among those that are here.
+    place = np.cumsum(np.isin(np.arange(batch_size), rows)) - 1
+    partners = _partners(partner, batch_size, order_seed)[own[0] : own[-1] + 1]
+    first, second = place[own], tf.gather(place, partners)
 
     def mix(values):
         weight = tf.cast(proportion, values.dtype)
-        return weight * values + (1 - weight) * tf.reverse(values, axis=[0])
+        ours = values if len(own) == len(rows) else tf.gather(values, first)
+        return weight * ours + (1 - weight) * tf.gather(values, second)
 
     return mix(images), mix(labels)
+
+
+def rows_for_part(batch_size, part=None, partner=None):
+    """Returns which rows of a batch are needed to make a part of the mixed batch.
+
+    Args:
+        batch_size: Number of examples in the whole batch.
+        part: (index, count) as in `mixup`; `None` for the whole batch.
+        partner: As in `mixup`; `None` where nothing is mixed.
+
+    Returns:
+        Integer array in increasing order.
+
+    Raises:
+        InputError: If there is no such part, or parts are not equal.
+    """
+    index, count = part or (0, 1)
+    if count < 1 or not 0 <= index < count or batch_size % count:
+        raise InputError(
+            f"A batch of {batch_size} examples can be divided into parts numbered from "
+            f"0 whose number divides it. Received: part {index} of {count}"
+        )
+    size = batch_size // count
+    own = np.arange(index * size, (index + 1) * size)
+    if partner == "permutation":
+        return np.arange(batch_size)
+    if partner is None:
+        return own
+    return np.union1d(own, _partners(partner, batch_size)[own])
+
+
+def _partners(partner, batch_size, seed=None):
+    """Returns the row that each row is mixed with."""
+    rows = np.arange(batch_size)
+    if partner == "reversal":
+        return rows[::-1].copy()
+    if partner == "roll":
+        return np.roll(rows, 1)
+    if partner == "permutation":
+        return permutation(batch_size, seed)
+    raise InputError(f"`partner` must be one of {PARTNERS}. Received: {partner!r}")
 
 
 def sample_beta(alpha, seed):

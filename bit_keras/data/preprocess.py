@@ -1,8 +1,14 @@
-"""From a decoded image to what a network sees, as in the published fine-tuning code."""
+"""From a decoded image to what a network sees, as in the published code."""
 
 import tensorflow as tf
 
 from bit_keras.data.seeds import two_seeds
+from bit_keras.errors import InputError
+
+# Share of the image's area, and width by height, of an inception crop: TensorFlow's
+# own choice of the second, which the published code leaves as it is.
+INCEPTION_AREA = (0.05, 1.0)
+INCEPTION_RATIO = (0.75, 1.33)
 
 
 def to_model_range(image):
@@ -25,41 +31,93 @@ def resize(image, size):
     return tf.cast(image, tf.float32)
 
 
-def train_image(image, resize_to, crop, seed):
-    """Resizes, crops and flips at random.
-
-    The published TensorFlow and JAX code flips every image; the paper and the PyTorch
-    code flip at random, as here.
+def train_image(image, resize_to, crop, seed, cropping="random", flip="random"):
+    """Crops and flips, at random where that is asked for.
 
     Args:
         image: uint8 `(height, width, 3)`.
-        resize_to: Height and width in pixels before the crop.
-        crop: Height and width in pixels of the crop.
+        resize_to: Height and width in pixels before a random crop.
+        crop: Height and width in pixels of the result.
         seed: Two integers; equal ones give equal results.
+        cropping: `"random"`: the image is resized to a square of `resize_to`, of which
+            a random part is taken, as in fine-tuning; `"inception"`: a random part, of
+            5 to 100 % of the area and of other proportions, is resized to the result,
+            as in pre-training; `"none"`: the whole image is.
+        flip: `"random"`: left and right are exchanged in half of all cases, as the
+            paper says; `"always"`, as big_transfer's TensorFlow and JAX code does;
+            `"none"`.
 
     Returns:
-        float32 `(crop, crop, 3)` in [-1, 1].
+        float32 `(crop, crop, 3)` in [-1, 1], not rounded to whole pixel values.
 
-    Source: big_transfer's `input_pipeline_tf2_or_jax.py`.
+    Source: big_transfer's `input_pipeline_tf2_or_jax.py`; big_vision's
+    `pp/ops_image.py` (inception crop).
     """
     crop_seed, flip_seed = two_seeds(seed)
-    image = resize(image, resize_to)
-    image = tf.image.stateless_random_crop(image, (crop, crop, 3), crop_seed)
-    image = tf.image.stateless_random_flip_left_right(image, flip_seed)
-    return to_model_range(image)
+    if cropping == "random":
+        image = resize(image, resize_to)
+        image = tf.image.stateless_random_crop(image, (crop, crop, 3), crop_seed)
+    elif cropping == "inception":
+        image = resize(_inception_part(image, crop_seed), crop)
+    elif cropping == "none":
+        image = resize(image, crop)
+    else:
+        raise InputError(
+            "`cropping` must be 'random', 'inception' or 'none'. "
+            f"Received: {cropping!r}"
+        )
+    return to_model_range(_flip(image, flip, flip_seed))
 
 
-def eval_image(image, crop):
-    """Resizes straight to the size of the crop that training saw.
+def _inception_part(image, seed):
+    """Cuts out a part of random area and proportions; the whole where none fits."""
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.shape(image),
+        tf.zeros([0, 0, 4]),
+        seed,
+        min_object_covered=0.0,
+        aspect_ratio_range=INCEPTION_RATIO,
+        area_range=INCEPTION_AREA,
+        use_image_if_no_bounding_boxes=True,
+    )
+    part = tf.slice(image, begin, size)
+    part.set_shape([None, None, 3])
+    return part
+
+
+def _flip(image, flip, seed):
+    if flip == "random":
+        return tf.image.stateless_random_flip_left_right(image, seed)
+    if flip == "always":
+        return tf.image.flip_left_right(image)
+    if flip == "none":
+        return image
+    raise InputError(f"`flip` must be 'random', 'always' or 'none'. Received: {flip!r}")
+
+
+def eval_image(image, crop, eval_resize=None):
+    """Resizes straight to the size of the crop that training saw, or by way of another.
 
     Args:
         image: uint8 `(height, width, 3)`.
         crop: Height and width of the result in pixels.
+        eval_resize: If given, the shorter side becomes so many pixels, the proportions
+            are kept, and the middle is cut out, as after pre-training. Each pixel is
+            then the mean over its area of the image. At least `crop`.
 
     Returns:
         float32 `(crop, crop, 3)` in [-1, 1].
 
     Source: big_transfer's `input_pipeline_tf2_or_jax.py` ("usage of crop_size here is
-    intentional").
+    intentional"); big_vision's `pp/ops_image.py` (`resize_small` and `central_crop`),
+    which rounds to whole pixel values in between, unlike here.
     """
-    return to_model_range(resize(image, crop))
+    if eval_resize is None:
+        return to_model_range(resize(image, crop))
+    sides = tf.shape(image)[:2]
+    factor = eval_resize / tf.reduce_min(sides)
+    new_sides = tf.cast(tf.round(tf.cast(sides, tf.float64) * factor), tf.int32)
+    image = tf.image.resize(image, new_sides, method="area")
+    top, left = tf.unstack((new_sides - crop) // 2)
+    image = tf.image.crop_to_bounding_box(image, top, left, crop, crop)
+    return to_model_range(image)

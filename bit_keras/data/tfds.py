@@ -1,19 +1,24 @@
 """Labelled images from TensorFlow Datasets."""
 
 import contextlib
+import functools
 import pathlib
 import sys
 
+import tensorflow as tf
+
 from bit_keras.data import decode
-from bit_keras.data.splits import Source, Split, usual_size
+from bit_keras.data.splits import Source, StreamedSplit, usual_size
 from bit_keras.errors import InputError, RunError
 
 TEST_SPLITS = ("test", "validation")
+# What is raised where a file that one has to download by hand is not there.
+MISSING_FILES = (AssertionError, OSError, tf.errors.NotFoundError)
 
 
-def from_tfds(name, data_dir, train_split, test_split, test_fraction):
+def from_tfds(name, data_dir, manual_dir, train_split, test_split, test_fraction):
     """Returns the `Source` of a TFDS set; see `open_source`."""
-    builder = _tfds_builder(name, data_dir)
+    builder = _tfds_builder(name, data_dir, manual_dir)
     info = builder.info
     keys = _tfds_keys(name, info)
     train_split, test_split = _tfds_split_names(
@@ -22,16 +27,22 @@ def from_tfds(name, data_dir, train_split, test_split, test_fraction):
     train = _tfds_split(builder, keys, train_split)
     test = _tfds_split(builder, keys, test_split)
     shape = info.features[keys[0]].shape[:2]
+    class_names = tuple(info.features[keys[1]].names)
+    if len(class_names) < 2:
+        raise InputError(
+            f"The TFDS set {name} has a single class; give one of two or more. "
+            f"Received: {', '.join(class_names)}"
+        )
     return Source(
         name=name,
-        class_names=tuple(info.features[keys[1]].names),
+        class_names=class_names,
         train=train,
         test=test,
         image_size=shape if all(shape) else usual_size(train),
     )
 
 
-def _tfds_builder(name, data_dir):
+def _tfds_builder(name, data_dir, manual_dir):
     """Returns the builder of a set that is there, downloaded if need be."""
     import tensorflow_datasets as tfds
 
@@ -49,18 +60,35 @@ def _tfds_builder(name, data_dir):
             f"{name} is neither a folder nor the name of a TFDS set; give the path of "
             "a folder with a sub-folder for each class, or another name."
         ) from error
+    manual_dir = manual_dir and pathlib.Path(manual_dir).expanduser()
+    config = tfds.download.DownloadConfig(manual_dir=manual_dir)
     try:
         # TFDS prints what it does; standard output is for results.
         with contextlib.redirect_stdout(sys.stderr):
-            builder.download_and_prepare()
+            builder.download_and_prepare(download_config=config)
     # Whatever is raised by the set's own code and by the clients it downloads with.
     except Exception as error:
+        if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and isinstance(error, MISSING_FILES):
+            raise _by_hand(name, builder, error) from error
         raise RunError(
             f"The TFDS set {name} is not in {builder.data_dir} and could not be "
             "prepared there; give the folder that holds it as data_dir. TFDS says: "
             f"{_reason(error)}"
         ) from error
     return builder
+
+
+def _by_hand(name, builder, error):
+    """Returns what to do where TFDS cannot download all of a set by itself."""
+    # In one line.
+    said = " ".join(str(error).split())
+    instructions = " ".join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
+    if instructions not in said:
+        said = f"{said} {instructions}"
+    return InputError(
+        f"The TFDS set {name} has to be downloaded by hand; give the folder that holds "
+        f"its files as manual_dir. TFDS says: {said}"
+    )
 
 
 def _reason(error):
@@ -88,6 +116,11 @@ def _tfds_split_names(name, info, train_split, test_split, test_fraction):
     """Chooses what was not asked for, cutting `train` where there is nothing else."""
     there = f"it has {', '.join(info.splits)}"
     own_test = next((split for split in TEST_SPLITS if split in info.splits), None)
+    if train_split is None and "train" not in info.splits:
+        raise InputError(
+            f"The TFDS set {name} has no split to train on; give train_split and "
+            f"test_split, as parts of what there is; {there}."
+        )
     if test_split is None and own_test is None:
         if train_split:
             raise InputError(
@@ -118,22 +151,31 @@ def _tfds_split(builder, keys, split_name):
     import tensorflow_datasets as tfds
 
     image_key, label_key = keys
+    examples = builder.as_dataset(
+        split=split_name,
+        decoders={image_key: tfds.decode.SkipDecoding()},
+        shuffle_files=False,
+        # What is worth keeping in memory is kept as pixels.
+        read_config=tfds.ReadConfig(try_autocache=False),
+    )
 
-    def records():
-        examples = builder.as_dataset(
-            split=split_name,
-            decoders={image_key: tfds.decode.SkipDecoding()},
-            shuffle_files=False,
-        )
-        return examples.map(lambda example: (example[image_key], example[label_key]))
+    def as_record(number, example):
+        content, label = example[image_key], example[label_key]
+        return {"content": content, "label": label, "number": number}
 
-    def decode_record(contents, label):
-        return decode.decode(contents), label
-
-    _, label = next(iter(records()))
-    if label < 0:
+    info = builder.info
+    split = StreamedSplit(
+        num_examples=info.splits[split_name].num_examples,
+        records=examples.enumerate().map(as_record),
+        # The published code does not look at EXIF orientations in these sets.
+        load=functools.partial(decode.decode, exif=False),
+        name=f"split {split_name}",
+        record_bytes=max(1, info.dataset_size // info.splits.total_num_examples),
+        is_encoded=True,
+    )
+    if next(iter(split.records))["label"] < 0:
         raise InputError(
             f"Split {split_name} of the TFDS set {builder.name} has no labels; choose "
-            f"another: {', '.join(builder.info.splits)}."
+            f"another: {', '.join(info.splits)}."
         )
-    return Split(builder.info.splits[split_name].num_examples, records, decode_record)
+    return split

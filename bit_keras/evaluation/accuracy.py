@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from bit_keras.errors import InputError, RunError
+from bit_keras.evaluation.batches import examples_in
 from bit_keras.progress import progress_bar
 
 # Above this number of values (200 MB of float32) only the top five of each example
@@ -207,7 +208,8 @@ def evaluate_model(model, batches, class_names=None, progress=True):
     Args:
         model: Keras model, images [B, H, W, 3] -> logits [B, K].
         batches: Finite `tf.data.Dataset` of (images [B, H, W, 3], one-hot labels
-            [B, K]); the batches may differ in size.
+            [B, K]) or (images, labels, weights [B]), where rows of weight 0 only fill a
+            batch up and are left out; the batches may differ in size.
         class_names: K names in the order of the labels; by default their indices.
         progress: Whether to show a progress bar.
 
@@ -216,7 +218,8 @@ def evaluate_model(model, batches, class_names=None, progress=True):
 
     Raises:
         InputError: If there are no examples or endlessly many, if the labels are not
-            one-hot, or if model, labels and names differ in the number of classes.
+            one-hot or the weights not 1 or 0, or if model, labels and names differ in
+            the number of classes.
         RunError: If a logit is not finite.
 
     Example:
@@ -246,22 +249,24 @@ def _run(model, batches, class_names, progress):
     num_batches = _count(batches)
     num_examples = largest = 0
     with progress_bar("evaluating", None, " images", show=progress) as bar:
-        for images, one_hot in batches:
+        for batch in batches:
+            images, one_hot, is_example = examples_in(batch)
             size = len(images)
             largest = max(largest, size)
             # Filled up with zeros, since the network would be compiled anew for the
             # size of the last batch; cut, since each replica of a strategy returns all
             # rows.
             filled = tf.pad(images, [[0, largest - size], [0, 0], [0, 0], [0, 0]])
-            logits = np.asarray(model.predict_on_batch(filled), np.float64)[:size]
-            one_hot = np.asarray(one_hot)
+            logits = np.asarray(model.predict_on_batch(filled), np.float64)
+            logits = logits[:size][is_example]
+            one_hot = np.asarray(one_hot)[is_example]
             _check_classes(logits, one_hot, class_names)
             _check_values(logits, one_hot, num_examples)
             yield logits, one_hot.argmax(axis=1)
-            num_examples += size
+            num_examples += len(logits)
             # An estimate for the time left, until the last batch tells the number.
             bar.total = num_batches and num_batches * largest
-            bar.update(size)
+            bar.update(len(logits))
         bar.total = num_examples
     if not num_examples:
         raise InputError(

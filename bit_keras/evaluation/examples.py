@@ -3,6 +3,7 @@
 import numpy as np
 
 from bit_keras.errors import InputError
+from bit_keras.evaluation.batches import examples_in
 
 
 def choose_examples(evaluation, count=30, seed=0):
@@ -32,9 +33,10 @@ def pick_images(batches, indices):
     """Fetches the images of the given examples, in one pass.
 
     Args:
-        batches: `tf.data.Dataset` of (images [B, H, W, 3], labels), which gives the
-            same order each time.
-        indices: n positions in the set, counted from 0, in any order.
+        batches: `tf.data.Dataset` of (images [B, H, W, 3], labels) or (images, labels,
+            weights), which gives the same order each time.
+        indices: n positions in the set, counted from 0, in any order; rows of weight 0
+            are not counted.
 
     Returns:
         Array [n, H, W, 3] in the order of `indices`.
@@ -43,10 +45,12 @@ def pick_images(batches, indices):
         InputError: If the set has fewer examples.
     """
     found, start = {}, 0
-    for images, _ in batches:
-        for index in {int(i) for i in indices if start <= i < start + len(images)}:
-            found[index] = np.asarray(images[index - start])
-        start += len(images)
+    for batch in batches:
+        images, _, is_example = examples_in(batch)
+        rows = np.flatnonzero(is_example)
+        for index in {int(i) for i in indices if start <= i < start + len(rows)}:
+            found[index] = np.asarray(images[rows[index - start]])
+        start += len(rows)
         if len(found) == len(set(map(int, indices))):
             return np.stack([found[int(index)] for index in indices])
     raise InputError(

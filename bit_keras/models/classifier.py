@@ -11,6 +11,7 @@ from bit_keras.checkpoints.read import read_checkpoint
 from bit_keras.errors import InputError
 from bit_keras.models.backbone import BiTBackbone, wide_dtype
 from bit_keras.models.presets import get_preset
+from bit_keras.models.train_step import ReplicaTrainStep
 from bit_keras.models.weights import assign_checkpoint, load_weights
 
 
@@ -65,7 +66,7 @@ class ClassificationHead(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("bit_keras")
-class BiTClassifier(keras.Model):
+class BiTClassifier(ReplicaTrainStep, keras.Model):
     """Images to logits: a `BiTBackbone`, the spatial mean, and a zero-initialised head.
 
     The mean and the head compute in float32 (or float64) under every dtype policy.

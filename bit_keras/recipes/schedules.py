@@ -1,7 +1,14 @@
-"""Learning rates by training step."""
+"""Learning rates by training step.
+
+Steps are those of the optimizer, `optimizer.iterations`: the first one has number 0.
+"""
+
+import math
 
 import keras
 from keras import ops
+
+from bit_keras.errors import InputError
 
 
 @keras.saving.register_keras_serializable("bit_keras")
@@ -36,10 +43,7 @@ class WarmupStaircase(keras.optimizers.schedules.LearningRateSchedule):
         num_rates = len(self.decay_steps) + 1
         rates = [self.base_learning_rate / 10**n for n in range(num_rates)]
         rate = ops.take(ops.convert_to_tensor(rates, "float32"), passed)
-        if self.warmup_steps:
-            warmup = ops.cast(step, "float32") / self.warmup_steps
-            rate = ops.where(step < self.warmup_steps, rate * warmup, rate)
-        return rate
+        return warmed_up(rate, step, self.warmup_steps)
 
     def get_config(self):
         return {
@@ -47,3 +51,59 @@ class WarmupStaircase(keras.optimizers.schedules.LearningRateSchedule):
             "warmup_steps": self.warmup_steps,
             "decay_steps": list(self.decay_steps),
         }
+
+
+@keras.saving.register_keras_serializable("bit_keras")
+class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up from zero, then half a period of a cosine down to zero.
+
+    Step 0 has the rate 0, and so would have the step after the last one.
+
+    Args:
+        base_learning_rate: Rate after the warm-up.
+        warmup_steps: Number of steps of the warm-up; 0 for none.
+        steps: Number of all steps, more than those of the warm-up.
+
+    Raises:
+        InputError: If no step is left after the warm-up.
+
+    Example:
+
+    >>> rate = WarmupCosine(0.48, 100, 500)
+    >>> [round(float(rate(step)), 3) for step in (0, 50, 100, 300, 500)]
+    [0.0, 0.24, 0.48, 0.24, 0.0]
+
+    Source: big_vision's `utils.py`, `create_learning_rate_schedule`.
+    """
+
+    def __init__(self, base_learning_rate, warmup_steps, steps):
+        if warmup_steps >= steps:
+            raise InputError(
+                "`warmup_steps` must be less than `steps`. "
+                f"Received: warmup_steps={warmup_steps}, steps={steps}"
+            )
+        self.base_learning_rate = base_learning_rate
+        self.warmup_steps = warmup_steps
+        self.steps = steps
+
+    def __call__(self, step):
+        step = ops.cast(step, "int64")
+        after_warmup = ops.cast(step - self.warmup_steps, "float32")
+        progress = ops.clip(after_warmup / (self.steps - self.warmup_steps), 0, 1)
+        rate = self.base_learning_rate * 0.5 * (1 + ops.cos(math.pi * progress))
+        return warmed_up(rate, step, self.warmup_steps)
+
+    def get_config(self):
+        return {
+            "base_learning_rate": self.base_learning_rate,
+            "warmup_steps": self.warmup_steps,
+            "steps": self.steps,
+        }
+
+
+def warmed_up(rate, step, warmup_steps):
+    """Returns the rate, less of it in the steps of a linear warm-up."""
+    if not warmup_steps:
+        return rate
+    share = ops.cast(step, "float32") / warmup_steps
+    return ops.where(step < warmup_steps, rate * share, rate)

@@ -9,17 +9,21 @@ class ShowProgress(keras.callbacks.Callback):
     Args:
         bar: What `progress_bar` returns, counting images.
         batch_size: Number of images in a step.
+        clock: The `Clock`.
     """
 
-    def __init__(self, bar, batch_size):
+    async_safe = True
+
+    def __init__(self, bar, batch_size, clock):
         super().__init__()
         self.bar = bar
         self.batch_size = batch_size
+        self.clock = clock
         self._shown = {}
 
     def on_train_batch_end(self, batch, logs=None):
         self._show(logs, ("loss", "accuracy"))
-        self.bar.update(self.batch_size)
+        self.bar.update(self.clock.step_after(batch) * self.batch_size - self.bar.n)
 
     def on_epoch_end(self, epoch, logs=None):
         self._show(logs, ("val_accuracy",))

@@ -53,6 +53,23 @@ def _is_path(path):
     return path.exists() or len(path.parts) > 1 or path.suffix in SUFFIXES
 
 
+def open_teacher(model):
+    """Opens a model to learn from.
+
+    Args:
+        model: As in `open_model`, or the path of any other `.keras` file.
+
+    Returns:
+        A Keras model.
+
+    Raises:
+        InputError: As `open_model`.
+        RunError: As `open_model`.
+    """
+    path = pathlib.Path(model)
+    return _load_keras(path) if path.suffix == ".keras" else open_model(model)
+
+
 def open_start_model(model, num_classes, weights=None):
     """Opens the model that fine-tuning starts from.
 
@@ -109,15 +126,7 @@ def _missing(path):
 
 
 def _load_keras_model(path, num_classes):
-    if not path.is_file():
-        raise _missing(path)
-    try:
-        model = keras.saving.load_model(path)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(
-            f"{path} is not a whole .keras file. Keras says: {reason}"
-        ) from error
+    model = _load_keras(path)
     if not isinstance(model, BiTClassifier):
         raise InputError(
             f"{path} must hold a BiTClassifier. Received: {type(model).__name__}"
@@ -125,3 +134,15 @@ def _load_keras_model(path, num_classes):
     if num_classes not in (None, model.num_classes):
         model.reset_head(num_classes)
     return model
+
+
+def _load_keras(path):
+    if not path.is_file():
+        raise _missing(path)
+    try:
+        return keras.saving.load_model(path)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"{path} is not a whole .keras file. Keras says: {reason}"
+        ) from error

@@ -61,7 +61,7 @@ def test_a_mistake_of_ours_is_not_dressed_up(monkeypatch):
     ("argv", "message"),
     [
         (["predikt"], "There is no command `predikt`; did you mean `predict`?"),
-        (["xyz"], "There is no command `xyz`; one of finetune, evaluate"),
+        (["xyz"], "There is no command `xyz`; one of finetune, pretrain, evaluate"),
         (["predict", "--cuont=5"], "Unknown command line flag 'cuont'. Did you mean"),
         (["predict", "--count=many"], "flag --count=many: invalid literal"),
     ],
@@ -85,6 +85,6 @@ def test_help_lists_only_the_flags_of_the_command(capsys, command):
     assert main([command, "--help"]) == 0
     text = capsys.readouterr().out
     assert text.startswith(f"bit-keras {command}: ")
-    assert ("--steps" in text) == (command == "finetune")
+    assert ("--steps" in text) == (command in ("finetune", "pretrain"))
     assert ("--top_k" in text) == (command == "predict")
     assert "--verbosity" not in text  # one of absl's own

@@ -1,8 +1,12 @@
+import struct
+
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from bit_keras.data import decode
+from bit_keras.data.headers import size_in_header
 from bit_keras.errors import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
@@ -48,6 +52,36 @@ def test_a_palette_is_looked_up(tmp_path):
     )
 
 
+@pytest.mark.parametrize("colours", [2, 8, 200])
+def test_a_palette_of_a_bmp_is_looked_up(tmp_path, colours):
+    """TensorFlow by itself takes the indices for grey values."""
+    many = np.random.default_rng(1).integers(0, 256, (20, 21, 3), dtype=np.uint8)
+    palette = Image.fromarray(many).quantize(colours)
+    path = saved(tmp_path, palette, "palette.bmp")
+    expected = np.array(Image.open(path).convert("RGB"))
+    np.testing.assert_array_equal(read(path), expected)
+    contents = tf.data.Dataset.from_tensors(path.read_bytes())
+    np.testing.assert_array_equal(next(iter(contents.map(decode.decode))), expected)
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [("LA", {}), ("1", {}), ("P", {"transparency": 0}), ("RGBA", {})],
+)
+def test_other_kinds_of_png_are_as_elsewhere(tmp_path, mode, options):
+    image = Image.fromarray(PIXELS)
+    image = image.quantize(8) if mode == "P" else image.convert(mode)
+    path = saved(tmp_path, image, "a.png", **options)
+    expected = np.array(Image.open(path).convert("RGB"))
+    np.testing.assert_array_equal(read(path), expected)
+
+
+def test_colours_of_sixteen_bits_are_cut_too(tmp_path):
+    deep = np.random.default_rng(0).integers(0, 65536, (4, 5, 3)).astype(np.uint16)
+    (tmp_path / "deep.png").write_bytes(tf.io.encode_png(deep).numpy())
+    np.testing.assert_array_equal(read(tmp_path / "deep.png"), deep >> 8)
+
+
 def test_sixteen_bits_are_cut_to_eight(tmp_path):
     deep = Image.fromarray(GREY.astype(np.uint16) * 257)
     image = read(saved(tmp_path, deep, "deep.png"))
@@ -75,12 +109,70 @@ def test_the_first_frame_of_an_animation_is_taken(tmp_path):
     np.testing.assert_array_equal(read(path), np.array(frames[0].convert("RGB")))
 
 
-@pytest.mark.parametrize("kept", [0, 10, 60])
-def test_a_damaged_file_is_named(tmp_path, kept):
+@pytest.mark.parametrize(
+    ("kept", "reason"),
+    [(0, "an empty file"), (1, "no such format"), (10, "cut off"), (60, "cut off")],
+)
+def test_a_damaged_file_is_named(tmp_path, kept, reason):
     path = saved(tmp_path, Image.fromarray(PIXELS), "cut.png")
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(InputError, match=r"cut.png is damaged or no image.*JPEG, PNG"):
+    message = rf"cut.png is damaged or no image.*{reason}\); give a whole JPEG, PNG"
+    with pytest.raises(InputError, match=message):
         decode.read_image(path)
+
+
+FORMATS = ("png", "jpg", "bmp", "gif", "webp")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_file_cut_off_anywhere_is_found(tmp_path, suffix):
+    path = saved(tmp_path, Image.fromarray(PIXELS), f"a.{suffix}")
+    contents = path.read_bytes()
+    assert decode.problem_of(path.read_bytes) is None
+    # A GIF's last byte only says that it ends.
+    for kept in [*range(0, len(contents) - 2, 7), len(contents) - 2]:
+        assert decode.problem_of(lambda kept=kept: contents[:kept]) is not None
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_sizes_are_read_without_decoding(tmp_path, suffix):
+    for width, height in ((1, 300), (300, 1), (5, 6)):
+        image = Image.new("RGB", (width, height))
+        path = saved(tmp_path, image, f"a.{suffix}")
+        assert size_in_header(path.read_bytes()) == (width, height)
+
+
+@pytest.mark.parametrize("options", [{"lossless": True}, {"exif": b"Exif\0\0MM"}])
+def test_sizes_of_other_kinds_of_webp(tmp_path, options):
+    image = Image.new("RGBA", (3, 400))
+    path = saved(tmp_path, image, "a.webp", **options)
+    assert size_in_header(path.read_bytes()) == (3, 400)
+
+
+def test_sizes_of_progressive_jpegs(tmp_path):
+    image = Image.new("RGB", (70, 400))
+    path = saved(tmp_path, image, "a.jpg", progressive=True)
+    assert size_in_header(path.read_bytes()) == (70, 400)
+
+
+def test_an_animated_webp_is_named(tmp_path):
+    frames = [Image.fromarray(PIXELS), Image.fromarray(255 - PIXELS)]
+    path = saved(tmp_path, frames[0], "a.webp", save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match="a.webp is .*an animated WebP"):
+        decode.read_image(path)
+
+
+def test_a_huge_image_is_named_before_it_fills_the_memory(tmp_path):
+    path = tmp_path / "huge.png"
+    header = struct.pack(">I4sII", 13, b"IHDR", 20_000, 10_000)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header)
+    message = "20000 x 10000 pixels, more than 178,956,970"
+    with pytest.raises(InputError, match=message):
+        decode.read_image(path)
+
+
+def test_a_file_that_may_not_be_read_is_no_image(tmp_path):
+    assert "directory" in decode.problem_of(tmp_path.read_bytes)
 
 
 def test_a_missing_file_is_named(tmp_path):

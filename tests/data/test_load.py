@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bit_keras.data.load import eval_batches, load_dataset, rule_for
+from bit_keras.data.load import eval_batches, load_dataset, rule_for, train_batches
+from bit_keras.data.mixup import PARTNERS
 from bit_keras.data.sources import open_source
+from bit_keras.errors import InputError
 from bit_keras.recipes.hyperrule import LIGHT, HyperRule
 
 
@@ -34,6 +36,155 @@ def first_batches(dataset, count):
     return [tuple(map(np.array, batch)) for batch in dataset.take(count)]
 
 
+def counting_source():
+    """A source whose images have to be decoded, and a list of those that were."""
+    source = open_source((numbered_images(10), numbered_images(7)))
+    decoded = []
+
+    def load(number):
+        image = source.train.load(number)
+        with tf.control_dependencies(
+            [tf.py_function(lambda n: decoded.append(int(n)), [number], [])]
+        ):
+            return tf.identity(image)
+
+    train = dataclasses.replace(source.train, load=load, is_in_memory=False)
+    return dataclasses.replace(source, train=train), decoded
+
+
+KINDS = ("in memory", "by number", "one after another")
+
+
+@pytest.fixture
+def make_source(monkeypatch):
+    """Makes ten training images that are read in one of the ways that there are."""
+
+    def make(kind):
+        arrays = numbered_images(10), numbered_images(7)
+        if kind == "one after another":
+            arrays = tuple(map(tf.data.Dataset.from_tensor_slices, arrays))
+        if kind != "in memory":
+            monkeypatch.setattr("bit_keras.data.load.MAX_CACHED_BYTES", 0)
+        return open_source(arrays)
+
+    return make
+
+
+def augmented_recipe(**changes):
+    """Batches of four, that ten images cannot be divided into, with all that varies."""
+    given = {"batch_size": 4, "crop": 3, "mixup_alpha": 1.0}
+    return small_recipe(**given | changes)
+
+
+def assert_equal_batches(actual, expected):
+    assert_together([actual], expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cropping"), zip(KINDS, ("random", "inception", "none"), strict=True)
+)
+def test_a_stream_entered_late_is_the_same_stream(make_source, kind, cropping):
+    recipe = augmented_recipe(cropping=cropping)
+    source = make_source(kind)
+    whole = first_batches(train_batches(source, recipe, seed=5), 11)
+    for first_step in (1, 2, 5, 9):
+        late = train_batches(source, recipe, 5, first_step)
+        assert_equal_batches(first_batches(late, 2), whole[first_step : first_step + 2])
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "partner"),
+    [
+        *(("by number", 4, partner) for partner in (None, *PARTNERS)),
+        ("in memory", 2, "roll"),
+        ("one after another", 2, "reversal"),
+    ],
+)
+def test_parts_of_training_batches_make_up_the_whole(make_source, kind, count, partner):
+    changes = {"mixup_partner": partner} if partner else {"mixup_alpha": 0.0}
+    recipe = augmented_recipe(**changes)
+    source = make_source(kind)
+    whole = first_batches(train_batches(source, recipe, 1, first_step=2), 4)
+    parts = [train_batches(source, recipe, 1, 2, (i, count)) for i in range(count)]
+    assert_together([first_batches(part, 4) for part in parts], whole)
+
+
+def refusing_source(allowed):
+    """A source where only some images can be decoded."""
+    source = open_source((numbered_images(10), numbered_images(7)))
+
+    def load(number):
+        tf.debugging.assert_equal(tf.reduce_any(number == allowed), True)
+        return source.train.load(number)
+
+    train = dataclasses.replace(source.train, load=load, is_in_memory=False)
+    return dataclasses.replace(source, train=train)
+
+
+@pytest.mark.parametrize(
+    ("part", "partner", "rows"),
+    [
+        ((0, 1), None, [0, 1, 2, 3]),
+        ((1, 2), None, [2, 3]),
+        ((0, 4), "reversal", [0, 3]),
+        ((1, 2), "reversal", [0, 1, 2, 3]),
+        ((2, 4), "roll", [1, 2]),
+        ((0, 2), "roll", [0, 1, 3]),
+        ((3, 4), "permutation", [0, 1, 2, 3]),
+    ],
+)
+def test_images_that_are_not_needed_are_not_decoded(monkeypatch, part, partner, rows):
+    """Neither those of the steps before nor those of rows of other parts."""
+    monkeypatch.setattr("bit_keras.data.load.MAX_CACHED_BYTES", 0)
+    plain = open_source((numbered_images(10), numbered_images(7)))
+    unmixed = small_recipe(batch_size=4)
+    (images, _), *_ = first_batches(train_batches(plain, unmixed, 3, 7), 1)
+    needed = [numbers(images)[row] for row in rows]
+    recipe = unmixed
+    if partner:
+        recipe = small_recipe(batch_size=4, mixup_alpha=1.0, mixup_partner=partner)
+    source = refusing_source(needed)
+    first_batches(train_batches(source, recipe, 3, 7, part), 1)
+    source = refusing_source(needed[1:])
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        first_batches(train_batches(source, recipe, 3, 7, part), 1)
+
+
+@pytest.mark.parametrize("part", [(0, 3), (2, 2), (-1, 2), (0, 0)])
+def test_batches_that_cannot_be_divided_are_refused(part):
+    source = open_source((numbered_images(10), numbered_images(7)))
+    with pytest.raises(InputError, match="batch of 4 .*Received: part -?[0-9] of"):
+        train_batches(source, small_recipe(batch_size=4), part=part)
+    with pytest.raises(InputError, match="batch of 7 .*Received: part -?[0-9] of"):
+        eval_batches(source, source.test, 4, part=part)
+
+
+def test_a_step_before_the_first_is_refused():
+    source = open_source((numbered_images(10), numbered_images(7)))
+    with pytest.raises(InputError, match="must not be negative. Received: -1"):
+        train_batches(source, small_recipe(), first_step=-1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_number_of_threads_changes_nothing(make_source, kind):
+    source, recipe = make_source(kind), augmented_recipe()
+    streams = []
+    for threads in (1, 7):
+        options = tf.data.Options()
+        options.threading.private_threadpool_size = threads
+        batches = train_batches(source, recipe).with_options(options)
+        streams.append(first_batches(batches, 10))
+    assert_equal_batches(*streams)
+
+
+@pytest.mark.parametrize("partner", PARTNERS)
+def test_training_batches_have_shapes_that_are_known_beforehand(make_source, partner):
+    source, recipe = make_source("by number"), augmented_recipe(mixup_partner=partner)
+    for part, size in ((None, 4), ((0, 2), 2)):
+        spec = train_batches(source, recipe, part=part).element_spec
+        assert [tuple(s.shape) for s in spec] == [(size, 3, 3, 3), (size, 3)]
+
+
 def test_every_epoch_has_each_training_image_once_in_a_new_order():
     train, _ = load()
     batches = first_batches(train, 6)
@@ -48,18 +199,60 @@ def test_every_epoch_has_each_training_image_once_in_a_new_order():
         np.testing.assert_array_equal(labels, expected)
 
 
-def test_the_test_images_come_once_each_in_order():
-    _, test = load()
-    images, labels = map(np.concatenate, zip(*first_batches(test, -1), strict=True))
-    assert numbers(images) == list(range(7))
-    np.testing.assert_array_equal(labels, np.eye(3)[np.arange(7) % 3])
-
-
-@pytest.mark.parametrize(("limit", "sizes"), [(7, [7]), (4, [4, 3]), (3, [3, 3, 1])])
-def test_evaluation_batches_are_of_one_size_where_possible(limit, sizes):
+def evaluated(**kwargs):
+    """The batches of seven test images, and their (number, label, weight) by row."""
     source = open_source((numbered_images(9), numbered_images(7)))
-    batches = first_batches(eval_batches(source, source.test, 4, limit), -1)
-    assert [len(images) for images, _ in batches] == sizes
+    dataset = eval_batches(source, source.test, 4, **kwargs)
+    batches = first_batches(dataset, -1)
+    assert dataset.cardinality() == len(batches)
+    images, labels, weights = map(np.concatenate, zip(*batches, strict=True))
+    return dataset, batches, (images, labels, weights)
+
+
+@pytest.mark.parametrize("options", [{}, {"max_batch_size": 3}, {"multiple": 4}])
+def test_the_test_images_come_once_each_in_order(options):
+    _, _, (images, labels, weights) = evaluated(**options)
+    np.testing.assert_array_equal(weights, np.arange(len(weights)) < 7)
+    assert numbers(images[:7]) == list(range(7))
+    np.testing.assert_array_equal(labels[:7], np.eye(3)[np.arange(7) % 3])
+    assert not images[7:].any() and not labels[7:].any()
+
+
+@pytest.mark.parametrize(
+    ("limit", "multiple", "sizes"),
+    [
+        (7, 1, [7]),
+        (128, 1, [7]),
+        (4, 1, [4, 4]),
+        (3, 1, [3, 3, 3]),
+        (1, 1, [1] * 7),
+        (128, 2, [8]),
+        (128, 8, [8]),
+        (5, 2, [4, 4]),
+        (1, 4, [4, 4]),
+        (3, 16, [16]),
+    ],
+)
+def test_evaluation_batches_are_of_one_known_size(limit, multiple, sizes):
+    dataset, batches, _ = evaluated(max_batch_size=limit, multiple=multiple)
+    assert [len(images) for images, *_ in batches] == sizes
+    shapes = [tuple(spec.shape) for spec in dataset.element_spec]
+    assert shapes == [(sizes[0], 4, 4, 3), (sizes[0], 3), (sizes[0],)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_parts_of_evaluation_batches_make_up_the_whole(count):
+    options = {"max_batch_size": 4, "multiple": 4}
+    _, whole, _ = evaluated(**options)
+    parts = [evaluated(**options, part=(i, count))[1] for i in range(count)]
+    assert_together(parts, whole)
+
+
+def assert_together(parts, whole):
+    """Asserts that the rows of the parts, one below the other, are the whole's."""
+    for batch, *of_parts in zip(whole, *parts, strict=True):
+        for values, *pieces in zip(batch, *of_parts, strict=True):
+            np.testing.assert_array_equal(np.concatenate(pieces), values)
 
 
 def test_a_set_smaller_than_a_batch_fills_it():
@@ -72,17 +265,12 @@ def test_a_set_smaller_than_a_batch_fills_it():
 def test_a_seed_decides_everything():
     source = open_source("doodles")
     recipe = HyperRule.light(28, 28, 800)
-
-    def batches(seed):
-        return first_batches(load_dataset(source, recipe, seed=seed)[0], 3)
-
-    for one, other in zip(batches(1), batches(1), strict=True):
-        for first, second in zip(one, other, strict=True):
-            np.testing.assert_array_equal(first, second)
-    assert any(
-        not np.array_equal(one[0], other[0])
-        for one, other in zip(batches(1), batches(2), strict=True)
+    one, same, other = (
+        first_batches(load_dataset(source, recipe, seed=seed)[0], 3)
+        for seed in (1, 1, 2)
     )
+    assert_equal_batches(same, one)
+    assert not np.array_equal(other[0][0], one[0][0])
 
 
 @pytest.mark.parametrize("cached_bytes", [0, 1 << 30])
@@ -111,7 +299,7 @@ def test_keras_can_tell_that_training_batches_do_not_end():
 
 def test_values_are_those_of_a_network():
     train, test = load_dataset("doodles", HyperRule.light(28, 28, 800))
-    for images, labels in (*first_batches(train, 1), *first_batches(test, 1)):
+    for images, labels, *_ in (*first_batches(train, 1), *first_batches(test, 1)):
         assert images.dtype == labels.dtype == np.float32
         assert images.shape[1:] == (LIGHT["crop"], LIGHT["crop"], 3)
         assert images.min() == -1 and 0.9 < images.max() <= 1
@@ -128,23 +316,17 @@ def test_mixup_is_where_the_recipe_asks_for_it():
         shares.append(labels.max(axis=1).min())
     assert min(shares) < 0.9  # some batch is visibly mixed
     assert len(set(np.round(shares, 5))) > 5  # each in its own proportion
-    for _, labels in first_batches(test, -1):
+    for _, labels, _ in first_batches(test, -1):
         assert set(np.unique(labels)) == {0, 1}
 
 
 def test_images_that_fit_into_memory_are_decoded_once():
-    images, labels = numbered_images(10)
-    decoded = []
-
-    def decode(image, label):
-        tf.py_function(lambda label: decoded.append(int(label)), [label], [])
-        return image, label
-
-    source = open_source(((images, labels), (images, labels)))
-    split = dataclasses.replace(source.train, decode=decode)
-    source = dataclasses.replace(source, train=split)
-    first_batches(load_dataset(source, small_recipe())[0], 8)
-    assert sorted(decoded) == sorted(labels)
+    source, decoded = counting_source()
+    train_once = load_dataset(source, small_recipe())[0]
+    first_batches(train_once, 8)
+    assert sorted(decoded) == list(range(10))
+    first_batches(train_batches(source, small_recipe(), seed=3), 2)
+    assert len(decoded) == 10
 
 
 def test_images_that_do_not_fit_into_memory_give_the_same_epochs(monkeypatch):

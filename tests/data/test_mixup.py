@@ -2,22 +2,77 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bit_keras.data.mixup import mixup, sample_beta
+from bit_keras.data.mixup import PARTNERS, mixup, rows_for_part, sample_beta
+from bit_keras.data.seeds import two_seeds
+from bit_keras.errors import InputError
 
 
-@pytest.mark.parametrize("batch", [1, 4, 5])
-def test_mixes_with_the_example_from_the_other_end(batch):
+def example_batch(size):
     random = np.random.default_rng(0)
-    images = random.normal(size=(batch, 3, 2, 3)).astype(np.float32)
-    labels = np.eye(batch, dtype=np.float32)
-    seed = (1, 6)
-    share = float(sample_beta(0.1, seed))
-    assert 0.01 < share < 0.99  # chosen to show something
-    mixed_images, mixed_labels = mixup(images, labels, 0.1, seed)
-    for mixed, values in ((mixed_images, images), (mixed_labels, labels)):
-        expected = share * values + (1 - share) * values[::-1]
-        np.testing.assert_allclose(mixed, expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(np.sum(mixed_labels, axis=1), 1, rtol=1e-6)
+    images = random.normal(size=(size, 3, 2, 3)).astype(np.float32)
+    return images, np.eye(size, dtype=np.float32)
+
+
+SEED = (1, 7)
+
+
+def first_share():
+    share = float(sample_beta(1.0, two_seeds(SEED)[0]))
+    assert 0.1 < share < 0.9  # chosen to show something
+    return share
+
+
+@pytest.mark.parametrize("size", [1, 4, 5])
+@pytest.mark.parametrize("partner", ["reversal", "roll"])
+def test_mixes_all_in_one_proportion_with_the_partner(size, partner):
+    images, labels = example_batch(size)
+    share = first_share()
+    mixed = mixup(images, labels, 1.0, SEED, partner)
+    for actual, values in zip(mixed, (images, labels), strict=True):
+        other = values[::-1] if partner == "reversal" else np.roll(values, 1, axis=0)
+        expected = share * values + (1 - share) * other
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.sum(mixed[1], axis=1), 1, rtol=1e-6)
+
+
+def test_a_permutation_mixes_each_example_in_once():
+    images, labels = example_batch(20)
+    share = first_share()
+    mixed_images, mixed_labels = mixup(images, labels, 1.0, SEED, "permutation")
+    # With one-hot labels of as many classes as rows, they tell who the partner is.
+    partners = np.argmax(mixed_labels - share * labels, axis=1)
+    assert sorted(partners) == list(range(20)) and list(partners) != list(range(20))
+    expected = share * images + (1 - share) * images[partners]
+    np.testing.assert_allclose(mixed_images, expected, rtol=1e-5, atol=1e-6)
+    other = mixup(images, labels, 1.0, (1, 8), "permutation")[1]
+    assert not np.array_equal(np.argmax(other - share * labels, axis=1), partners)
+
+
+@pytest.mark.parametrize("partner", PARTNERS)
+@pytest.mark.parametrize("count", [1, 2, 3, 6])
+def test_parts_have_the_numbers_of_the_whole(partner, count):
+    images, labels = example_batch(6)
+    whole = mixup(images, labels, 1.0, SEED, partner)
+    parts = []
+    for index in range(count):
+        part = (index, count)
+        rows = rows_for_part(6, part, partner)
+        assert list(rows) == sorted(set(rows))
+        parts.append(mixup(images[rows], labels[rows], 1.0, SEED, partner, 6, part))
+    for values, *pieces in zip(whole, *parts, strict=True):
+        np.testing.assert_array_equal(np.concatenate(pieces), values)
+
+
+def test_only_partners_are_needed_beside_the_part_itself():
+    assert rows_for_part(8, (1, 4)).tolist() == [2, 3]
+    assert rows_for_part(8, (1, 4), "reversal").tolist() == [2, 3, 4, 5]
+    assert rows_for_part(8, (0, 4), "roll").tolist() == [0, 1, 7]
+    assert rows_for_part(8, (0, 4), "permutation").tolist() == list(range(8))
+
+
+def test_another_partner_is_refused():
+    with pytest.raises(InputError, match="one of .*permutation.*Received: 'next'"):
+        mixup(*example_batch(4), 1.0, SEED, "next")
 
 
 def draws(alpha, count):

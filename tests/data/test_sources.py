@@ -4,31 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from image_folders import contents, numbered, write_images
+from PIL import Image
 
 from bit_keras.assets import doodles_folder
 from bit_keras.data.sources import naming_unreadable, open_source
 from bit_keras.errors import InputError, RunError
-
-
-def write_images(folder, names, height=4, width=6):
-    """Writes a PNG of one colour for each name, and returns the colours by name."""
-    colours = {}
-    for number, name in enumerate(names):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image = np.full((height, width, 3), number, np.uint8)
-        path.write_bytes(tf.io.encode_png(image).numpy())
-        colours[name] = number
-    return colours
-
-
-def contents(split):
-    """The (colour, label) of every image."""
-    return [(int(image[0, 0, 0]), int(label)) for image, label in split.images()]
-
-
-def numbered(folder, count):
-    return [f"{folder}/{number}.png" for number in range(count)]
 
 
 def test_a_folder_of_classes_is_divided_class_by_class(tmp_path):
@@ -146,6 +127,91 @@ def test_arrays_that_one_cannot_learn_from(train, message):
         open_source((train, test))
 
 
+def test_classes_of_arrays_can_be_named():
+    train, test = arrays(labels=(0, 0, 2, 2)), (arrays()[0][:1], np.array([1]))
+    source = open_source((train, test), class_names=["ant", "bee", "cat"])
+    assert source.class_names == ("ant", "bee", "cat")
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "message"),
+    [
+        ((0, 1, 2, 1), ["a", "b"], "0 to 1 for 2 classes. Received: 0 to 2"),
+        ((0, 1, -1, 1), ["a", "b"], "0 to 1 for 2 classes. Received: -1 to 1"),
+        ((1, 1, 1, 1), ["a", "b"], "two or more classes. Received: only `b`"),
+        ((0, 1, 1, 1), ["a", "a"], "name of its own. Received: a, a"),
+    ],
+)
+def test_names_and_labels_must_fit(labels, names, message):
+    data = arrays(labels=labels)
+    with pytest.raises(InputError, match=message):
+        open_source((data, (data[0][:1], data[1][:1])), class_names=names)
+
+
+def test_only_what_has_no_names_can_be_given_some():
+    with pytest.raises(InputError, match="bring their own. Received: names for dood"):
+        open_source("doodles", class_names=["a"] * 20)
+
+
+def as_dataset(images, labels):
+    return tf.data.Dataset.from_tensor_slices((images, labels))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_datasets_of_single_examples_are_taken(channels):
+    images, labels = arrays(channels)
+    train = as_dataset(images, labels.astype(np.uint8))
+    source = open_source((train, train.filter(lambda image, label: label == 0)))
+    assert (source.class_names, source.image_size) == (("0", "1", "2"), (5, 6))
+    assert (source.train.num_examples, source.test.num_examples) == (4, 2)
+    actual = list(source.train.images())
+    expected = np.broadcast_to(images, (4, 5, 6, 3))
+    np.testing.assert_array_equal([image for image, _ in actual], expected)
+    assert [int(label) for _, label in actual] == [0, 1, 2, 0]
+    assert source.train.read_labels().tolist() == [0, 1, 2, 0]
+
+
+def test_datasets_of_images_of_several_sizes_are_taken():
+    def examples():
+        for side in (3, 4, 9):
+            yield np.full((side, side + 1, 3), side, np.uint8), side % 2
+
+    spec = tf.TensorSpec((None, None, 3), tf.uint8), tf.TensorSpec((), tf.int32)
+    dataset = tf.data.Dataset.from_generator(examples, output_signature=spec)
+    source = open_source((dataset, dataset), class_names=["even", "odd"])
+    assert source.class_names == ("even", "odd") and source.image_size == (4, 5)
+    assert contents(source.test) == [(3, 1), (4, 0), (9, 1)]
+
+
+IMAGES, LABELS = arrays()
+UNKNOWN = tf.data.Dataset.from_generator(
+    lambda: iter(()), output_types=(tf.uint8, tf.int64)
+)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (as_dataset(IMAGES, LABELS).batch(2), r"one by one; call unbatch\(\)"),
+        (as_dataset(IMAGES, LABELS).repeat(), r"without end; give it without repeat"),
+        (as_dataset(IMAGES, LABELS).take(0), "train set has no examples"),
+        (as_dataset(IMAGES / 255, LABELS), r"tf.cast\(image, tf.uint8\).*float64"),
+        (as_dataset(IMAGES[..., :2], LABELS), r"Images of .*uint8 \(5, 6, 2\)"),
+        (as_dataset(IMAGES[..., 0], LABELS), r"Images of .*uint8 \(5, 6\)"),
+        (as_dataset(IMAGES, np.eye(4)), "tf.argmax of one-hot labels.*float64 .4"),
+        (as_dataset(IMAGES, LABELS / 1), r"Labels of .*float64 \(\)"),
+        (as_dataset(IMAGES, LABELS * 0), "two or more classes. Received: 0 to 0"),
+        (as_dataset(IMAGES, LABELS + 1), "Class 0 has no training image"),
+        (as_dataset(IMAGES, LABELS - 1), "Received: -1 to 1"),
+        (tf.data.Dataset.from_tensor_slices(IMAGES), "must give .image, label., an"),
+        (UNKNOWN, "tf.ensure_shape"),
+    ],
+)
+def test_datasets_that_one_cannot_learn_from(dataset, message):
+    with pytest.raises(InputError, match=message):
+        open_source((dataset, dataset))
+
+
 @pytest.mark.parametrize(
     ("label", "message"),
     [(3, "Class 3 has no training image"), (-1, "Received: -1 to 2")],
@@ -196,20 +262,27 @@ class Squares(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [
         tfds.core.BuilderConfig(name=name)
-        for name in ("tested", "validated", "train_only", "unlabelled", "secret")
+        for name in (
+            *("tested", "validated", "train_only", "unlabelled", "secret"),
+            *("test_only", "single"),
+        )
     ]
 
     def _info(self):
         features = {"image": tfds.features.Image(shape=(None, None, 1))}
         if self.builder_config.name != "unlabelled":
-            features["label"] = tfds.features.ClassLabel(names=["low", "high"])
+            names = ["low", "high"]
+            if self.builder_config.name == "single":
+                names = ["all"]
+            features["label"] = tfds.features.ClassLabel(names=names)
         return tfds.core.DatasetInfo(
             builder=self, features=tfds.features.FeaturesDict(features)
         )
 
     def _split_generators(self, dl_manager):
         second = {"tested": "test", "secret": "test", "validated": "validation"}
-        splits = {"train": self._generate_examples(range(10))}
+        first = "test" if self.builder_config.name == "test_only" else "train"
+        splits = {first: self._generate_examples(range(10))}
         if self.builder_config.name in second:
             splits[second[self.builder_config.name]] = self._generate_examples((10, 11))
         return splits
@@ -220,6 +293,8 @@ class Squares(tfds.core.GeneratorBasedBuilder):
             if self.builder_config.name != "unlabelled":
                 is_secret = self.builder_config.name == "secret" and number > 9
                 example["label"] = -1 if is_secret else number % 2
+                if self.builder_config.name == "single":
+                    example["label"] = 0
             yield number, example
 
 
@@ -274,6 +349,8 @@ def test_tfds_splits_by_name(tfds_folder):
         ("squares/tested", {"test_split": "dev"}, "no split dev; it has"),
         ("squares/tested", {"train_split": "train[5:2]"}, r"train\[5:2\] .* is empty"),
         ("squares/secret", {}, "Split test of the TFDS set squares has no labels"),
+        ("squares/test_only", {}, "no split to train on; give train_split and test_s"),
+        ("squares/single", {}, "has a single class; .* Received: all"),
         ("squares/train_only", {"train_split": "train[:5]"}, "give test_split beside"),
         ("squares/tested", {"test_split": "train[5:]"}, "serves for both"),
         ("squares/other", {}, "squares/other cannot be opened. TFDS says: .*other"),
@@ -308,6 +385,74 @@ def test_a_tfds_set_that_cannot_be_downloaded(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", offline)
     with pytest.raises(RunError, match="not in .* TFDS says: Failed to resolve host$"):
         open_source("mnist", data_dir=tmp_path)
+
+
+class ByHand(tfds.core.GeneratorBasedBuilder):
+    """Two photographs, one of them turned, that one has to download by hand."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = """
+    Ask the authors for photographs,
+    and put them in.
+    """
+
+    def _info(self):
+        features = {
+            "image": tfds.features.Image(encoding_format="jpeg"),
+            "label": tfds.features.ClassLabel(names=["low", "high"]),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict(features)
+        )
+
+    def _split_generators(self, dl_manager):
+        files = dl_manager.manual_dir
+        return {name: self._generate_examples(files) for name in ("train", "test")}
+
+    def _generate_examples(self, files):
+        for number, path in enumerate(sorted(files.iterdir())):
+            yield number, {"image": path, "label": number}
+
+
+def test_what_has_to_be_downloaded_by_hand_is_said_in_one_sentence(tmp_path):
+    with pytest.raises(InputError) as raised:
+        open_source("by_hand", data_dir=tmp_path)
+    message = str(raised.value)
+    assert "by hand; give the folder that holds its files as manual_dir" in message
+    assert f"{tmp_path}/downloads/manual does not exist or is empty" in message
+    assert "\n" not in message
+    assert message.endswith("Ask the authors for photographs, and put them in.")
+    assert message.count("Ask the authors") == 1
+
+
+def test_a_set_that_was_downloaded_by_hand(tmp_path):
+    """Photographs in it are not turned, for those of published results were not."""
+    by_hand = tmp_path / "files"
+    by_hand.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name, options in (("a.jpg", {}), ("b.jpg", {"exif": exif})):
+        Image.new("RGB", (8, 16)).save(by_hand / name, **options)
+    source = open_source("by_hand", data_dir=tmp_path, manual_dir=by_hand)
+    assert [image.shape for image, _ in source.train.images()] == [(16, 8, 3)] * 2
+    folder = tmp_path / "folder"
+    for part in ("train", "test"):
+        for name in ("a", "b"):
+            (folder / part / name).mkdir(parents=True)
+            (folder / part / name / "1.jpg").write_bytes(
+                (by_hand / f"{name}.jpg").read_bytes()
+            )
+    shapes = [image.shape for image, _ in open_source(folder).train.images()]
+    assert shapes == [(16, 8, 3), (8, 16, 3)]
+
+
+def test_tfds_records_tell_their_number_and_their_bytes(tfds_folder):
+    split = open_source("squares/tested", data_dir=tfds_folder).train
+    names, reads, labels = zip(*split.encoded(), strict=True)
+    assert names == tuple(f"example {number} of split train" for number in range(10))
+    decoded = [int(tf.io.decode_png(read())[0, 0, 0]) for read in reads]
+    assert list(zip(decoded, labels, strict=True)) == contents(split)
+    assert split.read_labels().tolist() == list(labels)
 
 
 def test_the_bundled_doodles():

@@ -19,6 +19,7 @@ ROOT = pathlib.Path(bit_keras.__file__).parents[1]
 RESULTS = {
     "model.keras",
     "saved_model",
+    "history.json",
     "report.json",
     "report.md",
     "learning_curve.png",
@@ -27,12 +28,17 @@ RESULTS = {
 }
 
 
+def command_environment():
+    """Returns the environment for a process that runs this source tree on the CPU."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+
+
 def bit_keras_command(*arguments, cwd):
     """Runs the command of this source tree; returns the finished process."""
     return subprocess.run(
         [sys.executable, "-m", "bit_keras_command", *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+        env=command_environment(),
         capture_output=True,
         text=True,
     )
@@ -58,9 +64,9 @@ def test_says_what_it_does_and_leaves_everything(short_run):
     assert "20 classes, 800 images to train on, 400 to test on" in lines[1]
     assert lines[2].startswith("light setting of the BiT-HyperRule: 6 steps of 64")
     assert lines[-1].startswith("Accuracy: ")
-    for name in RESULTS - {"report.json"}:
+    for name in RESULTS - {"history.json", "report.json"}:
         assert any(str(pathlib.Path("runs", out_dir.name, name)) in x for x in lines)
-    assert "fine-tuning: 100%" in done.stderr
+    assert "training: 100%" in done.stderr
     assert "Traceback" not in done.stderr and "oneDNN" not in done.stderr
 
 

@@ -117,6 +117,43 @@ def test_a_smaller_last_batch_is_counted_once_and_not_compiled_anew(monkeypatch)
     np.testing.assert_array_equal(evaluation.predictions, logits.argmax(axis=1))
 
 
+def filled_up(logits, labels, batch_size):
+    """As `as_batches`, with weights, and rows that do not count anywhere."""
+    rows = np.zeros((len(labels) + 5, len(logits[0])))
+    weights = np.zeros(len(rows), np.float32)
+    places = np.random.default_rng(4).permutation(len(rows))[: len(labels)]
+    places.sort()
+    rows[places], weights[places] = logits, 1
+    rows[weights == 0, 0] = np.nan
+    images = rows.astype(np.float32)[:, None, None]
+    one_hot = np.zeros_like(rows, np.float32)
+    one_hot[places] = np.eye(rows.shape[1])[labels]
+    batches = tf.data.Dataset.from_tensor_slices((images, one_hot, weights))
+    return batches.batch(batch_size, drop_remainder=False)
+
+
+@given(scored_examples())
+@settings(max_examples=20, deadline=None)
+def test_rows_of_weight_0_are_left_out(evaluate, drawn):
+    logits, labels, batch_size = drawn
+    batches = filled_up(logits, labels, batch_size)
+    model = identity_model(len(logits[0]))
+    evaluation = evaluate_model(model, batches, progress=False)
+    expected = evaluate(logits, labels, batch_size=batch_size)
+    assert evaluation.to_dict() == expected.to_dict()
+    np.testing.assert_array_equal(evaluation.labels, labels)
+    np.testing.assert_array_equal(evaluation.predictions, expected.predictions)
+
+
+@pytest.mark.parametrize("weight", [0.5, 2, -1, np.nan])
+def test_other_weights_are_an_input_error(weight):
+    images, labels = np.zeros((2, 1, 1, 2)), np.eye(2)
+    weights = np.array([1, weight])
+    batches = tf.data.Dataset.from_tensors((images, labels, weights))
+    with pytest.raises(InputError, match="Weights in an evaluation must be 1, or 0"):
+        evaluate_model(identity_model(2), batches, progress=False)
+
+
 def test_batches_may_grow(evaluate):
     parts = [as_batches([[0, 1]] * n, [1] * n, n) for n in (2, 5, 1)]
     batches = parts[0].concatenate(parts[1]).concatenate(parts[2])

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from identity_model import as_batches
@@ -54,6 +55,16 @@ def test_images_come_in_the_order_of_the_indices():
     images = np.arange(20, dtype=np.float32).reshape(10, 2)
     picked = pick_images(as_batches(images, [0] * 10, 4), np.array([9, 0, 4, 0]))
     np.testing.assert_array_equal(picked[:, 0, 0], images[[9, 0, 4, 0]])
+
+
+def test_rows_of_weight_0_are_not_counted():
+    images = np.arange(20, dtype=np.float32).reshape(10, 1, 1, 2)
+    weights = np.array([0, 1, 1, 0, 0, 1, 1, 1, 0, 0], np.float32)
+    batches = tf.data.Dataset.from_tensor_slices((images, np.eye(10), weights))
+    picked = pick_images(batches.batch(4), [4, 0, 2])
+    np.testing.assert_array_equal(picked, images[[7, 1, 5]])
+    with pytest.raises(InputError, match="example 5 of a data set with 5 examples"):
+        pick_images(batches.batch(4), [5])
 
 
 def test_an_index_outside_the_set_is_an_input_error():

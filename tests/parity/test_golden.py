@@ -12,6 +12,7 @@ from parity import make_checkpoint as inputs
 
 import bit_keras
 from bit_keras.checkpoints.names import HEAD_BIAS, HEAD_KERNEL
+from bit_keras.recipes.optimizers import FORMS, MomentumSGD
 
 GOLDEN = np.load(pathlib.Path(__file__).with_name("golden.npz"))
 META = json.loads(str(GOLDEN["meta"]))
@@ -188,9 +189,13 @@ class TabledRate(keras.optimizers.schedules.LearningRateSchedule):
         return {"rates": self.rates}
 
 
-@pytest.mark.parametrize("run", META["training"]["runs"])
-def test_training_with_keras_momentum(run):
-    """Keras's SGD keeps the learning rate inside the momentum buffer."""
+@pytest.mark.parametrize(
+    ("run", "form"),
+    # Under a constant rate the two forms are the same.
+    [("constant", "outside")]
+    + [(run, form) for run in ("warmup", "decay") for form in FORMS],
+)
+def test_training(run, form):
     meta = META["training"]
     tensors = inputs.make_checkpoint((1, 1, 1, 1), 1, 10, seed=1)
     model = bit_keras.BiTClassifier(bit_keras.BiTBackbone(units=(1, 1, 1, 1)), 10)
@@ -200,7 +205,7 @@ def test_training_with_keras_momentum(run):
     start = {name: np.float64(variables[name]) for name in meta["tensors"]}
 
     model.compile(
-        keras.optimizers.SGD(TabledRate(GOLDEN[f"training/{run}/lr"]), momentum=0.9),
+        MomentumSGD(TabledRate(GOLDEN[f"training/{run}/lr"]), form=form),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     batches = [
@@ -216,7 +221,7 @@ def test_training_with_keras_momentum(run):
     for step in range(20):
         model.reset_metrics()
         losses.append(model.train_on_batch(*batches[step % len(batches)]))
-    golden = f"training/{run}/inside"
+    golden = f"training/{run}/{form}"
     np.testing.assert_allclose(losses, GOLDEN[f"{golden}/loss"], atol=1e-3)
     final = []
     for batch in batches:

@@ -2,8 +2,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bit_keras.recipes.schedules import WarmupStaircase
+from bit_keras.errors import InputError
+from bit_keras.recipes.schedules import WarmupCosine, WarmupStaircase
 
 
 def rates_used(optimizer, num_steps):
@@ -50,3 +53,38 @@ def test_steps_beyond_the_whole_numbers_of_float32_are_told_apart():
     steps = tf.constant([boundary, boundary + 1], tf.int64)
     rates = [float(rate(step)) for step in steps]
     np.testing.assert_allclose(rates, [1, 0.1], rtol=1e-6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    warmup_steps=st.integers(0, 1000),
+    others=st.integers(1, 10**6),
+    share=st.floats(0, 1.2),
+)
+def test_the_cosine_is_that_of_big_vision(warmup_steps, others, share):
+    steps = warmup_steps + others
+    step = round(share * steps)
+    progress = np.clip((step - warmup_steps) / (steps - warmup_steps), 0, 1)
+    expected = 0.3 * 0.5 * (1 + np.cos(np.pi * progress))
+    if warmup_steps:
+        expected *= min(1, step / warmup_steps)
+    actual = float(WarmupCosine(0.3, warmup_steps, steps)(step))
+    assert actual == pytest.approx(expected, rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_the_cosine_at_its_ends(jit_compile):
+    rate = tf.function(WarmupCosine(0.48, 4, 12), jit_compile=jit_compile)
+    rates = [float(rate(tf.constant(step, tf.int64))) for step in (0, 2, 4, 8, 12, 13)]
+    np.testing.assert_allclose(rates, [0, 0.24, 0.48, 0.24, 0, 0], atol=1e-7)
+
+
+def test_the_cosine_is_saved():
+    optimizer = keras.optimizers.SGD(WarmupCosine(0.5, 2, 10))
+    copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    np.testing.assert_array_equal(rates_used(copy, 10), rates_used(optimizer, 10))
+
+
+def test_a_cosine_without_steps_after_the_warm_up_is_refused():
+    with pytest.raises(InputError, match="warmup_steps=5, steps=5"):
+        WarmupCosine(0.1, 5, 5)

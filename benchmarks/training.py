@@ -1,0 +1,128 @@
+"""Training speed with and without the input pipeline, and the memory of each setting.
+
+    python benchmarks/training.py --dataset cifar10 --out training.json
+
+One process trains the same network by the HyperRule's batches in several settings:
+`plain`; `split`, each batch in four parts; and `remat`, the inside of each residual
+unit computed anew. In each, `synthetic` input is one batch again and again, and `real`
+input is that of the set, decoded, resized, cropped, flipped and mixed. `pipeline` is
+the speed of that input alone. Images/s are those of whole epochs of `--steps` steps,
+after one to warm up; the peak of memory is that of the GPU's allocator, which counts
+what XLA reserves.
+"""
+
+import json
+import platform
+import time
+
+import keras
+import tensorflow as tf
+from absl import app, flags
+
+import bit_keras
+from bit_keras.data.load import rule_for, train_batches
+
+SETTINGS = {
+    "plain": {},
+    "split": {"batch_split": 4},
+    "remat": {"remat": True},
+}
+FLAGS = flags.FLAGS
+flags.DEFINE_string("dataset", "doodles", "Set of images.")
+flags.DEFINE_string("data_dir", None, "Folder where TFDS keeps its sets.")
+flags.DEFINE_integer("depth", 50, "Depth of the network.")
+flags.DEFINE_float("width", 1, "Width of the network.")
+flags.DEFINE_integer("batch_size", 512, "Images in a step.")
+flags.DEFINE_integer("crop", 128, "Pixels of the images.")
+flags.DEFINE_integer("steps", 50, "Steps of an epoch.")
+flags.DEFINE_enum(
+    "precision", "mixed_bfloat16", ["float32", "mixed_bfloat16"], "Policy."
+)
+flags.DEFINE_list("settings", list(SETTINGS), "Which of the settings to try.")
+flags.DEFINE_string("out", None, "JSON file for the figures.")
+
+
+class Seconds(keras.callbacks.Callback):
+    """Notes how long each epoch takes; its end waits for the device."""
+
+    def on_train_begin(self, logs=None):
+        self.seconds = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds.append(time.perf_counter() - self.start)
+
+
+def images_per_second(model, batches, recipe):
+    """Returns the speed of the second of two epochs, and the seconds of the first."""
+    clock = Seconds()
+    model.fit(
+        batches,
+        epochs=2,
+        steps_per_epoch=FLAGS.steps,
+        callbacks=[clock],
+        verbose=0,
+        shuffle=False,
+    )
+    first, second = clock.seconds
+    return FLAGS.steps * recipe.batch_size / second, first
+
+
+def pipeline_speed(batches, recipe):
+    iterator = iter(batches)
+    next(iterator)
+    start = time.perf_counter()
+    for _ in range(FLAGS.steps):
+        next(iterator)
+    return FLAGS.steps * recipe.batch_size / (time.perf_counter() - start)
+
+
+def measure(setting, source, recipe, real):
+    """Returns the figures of one setting."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        tf.config.experimental.reset_memory_stats("GPU:0")
+    backbone = bit_keras.BiTBackbone(depth=FLAGS.depth, width=FLAGS.width)
+    backbone.remat = setting.get("remat", False)
+    model = bit_keras.BiTClassifier(backbone, source.num_classes)
+    model.compile(**recipe.compile_args(), batch_split=setting.get("batch_split", 1))
+    batch = tf.data.Dataset.from_tensors(next(iter(real))).repeat()
+    synthetic, first = images_per_second(model, batch, recipe)
+    figures = {"first epoch, seconds": first, "synthetic, images/s": synthetic}
+    figures["real, images/s"], _ = images_per_second(model, real, recipe)
+    if gpus:
+        memory = tf.config.experimental.get_memory_info("GPU:0")
+        figures["peak memory, GB"] = memory["peak"] / 1e9
+    return figures
+
+
+def main(_):
+    keras.config.set_dtype_policy(FLAGS.precision)
+    source = bit_keras.open_source(FLAGS.dataset, FLAGS.data_dir)
+    rule = rule_for(source)
+    recipe = rule.scaled(batch_size=FLAGS.batch_size, crop=FLAGS.crop)
+    real = train_batches(source, recipe)
+    gpus = tf.config.list_physical_devices("GPU")
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    report = {
+        "device": [d.get("device_name") for d in details] or platform.machine(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "network": f"R{FLAGS.depth}x{FLAGS.width:g}, {FLAGS.precision}",
+        "data": source.name,
+        "recipe": recipe.describe(),
+        "pipeline, images/s": pipeline_speed(real, recipe),
+        "settings": {},
+    }
+    for name in FLAGS.settings:
+        report["settings"][name] = measure(SETTINGS[name], source, recipe, real)
+        print(json.dumps(report, indent=1), flush=True)
+        if FLAGS.out:
+            with open(FLAGS.out, "w") as file:
+                json.dump(report, file, indent=1)
+
+
+if __name__ == "__main__":
+    app.run(main)

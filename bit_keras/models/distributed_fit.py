@@ -1,0 +1,88 @@
+"""Repairs of what Keras's `fit` and `evaluate` cannot do under a strategy.
+
+Needed with Keras 3.12 to 3.15; `tests/models/test_distributed_fit.py` fails once Keras
+does without:
+
+- With several workers (keras#20585) `_maybe_symbolic_build` adds up the shares of the
+  replicas, and `reduce_per_replica` looks for an axis in scalars.
+- With shares of unequal size the first of these fails for several replicas of one
+  worker too.
+- With `steps_per_execution`, replicas cannot meet inside of the conditionals that
+  Keras makes a step of.
+"""
+
+import tensorflow as tf
+
+
+class DistributedFit:
+    """Mixin for a `keras.Model` that is built when it is made.
+
+    Placed before `keras.Model` among the bases.
+    """
+
+    @property
+    def has_strategy(self):
+        """Whether the model was made under a `tf.distribute` strategy."""
+        with self.distribute_strategy.scope():
+            return tf.distribute.has_strategy()
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Makes the variables of optimizer and metrics, from the shapes of a batch."""
+        if iterator is not None:
+            spec = iterator.data_adapter.get_tf_dataset().element_spec
+            data_batch = tf.nest.map_structure(_spec_of_one_replica, spec)
+        with self.distribute_strategy.scope():
+            self._symbolic_build(data_batch=data_batch)
+
+    def make_train_function(self, force=False):
+        """Makes what `fit` calls with an iterator of batches."""
+        if not self.has_strategy or self.run_eagerly:
+            super().make_train_function(force)
+        elif force or self.train_function is None:
+            step = self._step_of_all_replicas(self.train_step)
+
+            @tf.function(reduce_retracing=True)
+            def train_function(iterator):
+                for _ in tf.range(self.steps_per_execution - 1):
+                    step(iterator)
+                return step(iterator)
+
+            self.train_function = train_function
+
+    def make_test_function(self, force=False):
+        """Makes what `evaluate` calls with an iterator of batches."""
+        if not self.has_strategy or self.run_eagerly:
+            super().make_test_function(force)
+        elif force or self.test_function is None:
+            step = tf.function(self._step_of_all_replicas(self.test_step))
+
+            def test_function(iterator):
+                metrics = None
+                for _ in range(self.steps_per_execution):
+                    try:
+                        metrics = step(iterator)
+                    except tf.errors.OutOfRangeError:
+                        break
+                if metrics is None:
+                    raise StopIteration
+                return metrics
+
+            self.test_function = test_function
+
+    def _step_of_all_replicas(self, step):
+        """Returns a function of an iterator that makes one step of all replicas."""
+        strategy = self.distribute_strategy
+
+        def step_of_all(iterator):
+            metrics = strategy.run(step, args=(next(iterator),))
+            return {
+                name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
+                for name, value in metrics.items()
+            }
+
+        return step_of_all
+
+
+def _spec_of_one_replica(spec):
+    """Returns the `tf.TensorSpec` of the first of the replicas' shares."""
+    return tf.nest.flatten(spec, expand_composites=True)[0]

@@ -1,0 +1,184 @@
+"""One update of the weights: the same result on one device and on several."""
+
+import keras
+import tensorflow as tf
+
+from bit_keras.errors import InputError
+from bit_keras.models.distributed_fit import DistributedFit
+
+
+class ReplicaTrainStep(DistributedFit):
+    """Mixin for a `keras.Model` whose `fit` is fast and right under every strategy.
+
+    Placed before `keras.Model` among the bases, it changes four things:
+
+    - Under a `tf.distribute` strategy Keras compiles nothing with XLA. Here the forward
+      and the backward pass of each replica are compiled, and the collectives are left
+      outside of it.
+    - The gradients of replicas are weighted by their numbers of examples, so that a
+      global batch that cannot be divided evenly counts every example the same.
+    - `batch_split` computes a batch in several parts, one after another, and updates
+      the weights once, as the whole batch would: an activation of one part alone has to
+      fit into memory.
+    - `clip_norm` bounds the norm of the gradient of the whole global batch. (Keras's
+      `global_clipnorm` would bound that of each replica.)
+    """
+
+    batch_split = 1
+    clip_norm = None
+    compiles_replicas = False
+
+    def compile(
+        self, *args, batch_split=1, clip_norm=None, jit_compile="auto", **kwargs
+    ):
+        """Is `keras.Model.compile` with two more arguments.
+
+        Args:
+            *args: Of `keras.Model.compile`.
+            batch_split: Number of equal parts that each replica computes its share of
+                a batch in.
+            clip_norm: Largest norm of all gradients together, or `None`.
+            jit_compile: As in Keras; under a strategy, whether the passes of each
+                replica are compiled with XLA, which `"auto"` does.
+            **kwargs: Of `keras.Model.compile`.
+
+        Raises:
+            InputError: If `batch_split` is no positive integer, `clip_norm` not
+                positive, or used with a loss scale.
+        """
+        if not isinstance(batch_split, int) or batch_split < 1:
+            raise InputError(
+                f"`batch_split` must be a positive integer. Received: {batch_split!r}"
+            )
+        if clip_norm is not None and not clip_norm > 0:
+            raise InputError(
+                f"`clip_norm` must be positive, or None. Received: {clip_norm!r}"
+            )
+        self.batch_split = batch_split
+        self.clip_norm = clip_norm
+        # A TPU compiles all that its replicas do by itself.
+        on_tpu = isinstance(self.distribute_strategy, tf.distribute.TPUStrategy)
+        self.compiles_replicas = self.has_strategy and bool(jit_compile) and not on_tpu
+        if self.has_strategy:
+            jit_compile = False
+        super().compile(*args, jit_compile=jit_compile, **kwargs)
+        if clip_norm and isinstance(
+            self.optimizer, keras.optimizers.LossScaleOptimizer
+        ):
+            raise InputError(
+                "`clip_norm` cannot be used with a loss scale, which hides the norm of "
+                "the gradient; use mixed_bfloat16 in place of mixed_float16."
+            )
+
+    def get_compile_config(self):
+        """Returns what a saved model keeps of `compile`."""
+        config = super().get_compile_config()
+        if not config:  # It was not compiled.
+            return config
+        return {**config, "batch_split": self.batch_split, "clip_norm": self.clip_norm}
+
+    def compile_from_config(self, config):
+        """Compiles a loaded model as the saved one was."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def train_step(self, data):
+        """Updates the weights once; returns the metrics. Called by Keras's `fit`."""
+        images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        passes = self._forward_and_backward
+        if self.compiles_replicas:
+            passes = tf.function(passes, jit_compile=True, autograph=False)
+        loss, logits, gradients = passes(images, labels, weights)
+        gradients = self._combined(gradients, images)
+        self.optimizer.apply_gradients(
+            zip(gradients, self.trainable_variables, strict=True)
+        )
+        self._track_loss(loss, images, weights)
+        return self.compute_metrics(images, labels, logits, weights)
+
+    def test_step(self, data):
+        """Updates the metrics; returns them. Called by Keras's `evaluate`.
+
+        The loss is the weighted mean over all examples, so that those of weight 0,
+        which fill up the last batch, do not count.
+        """
+        images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        logits = self(images, training=False)
+        loss = self.compute_loss(images, labels, logits, weights, training=False)
+        self._track_loss(loss * self._num_replicas(), images, weights)
+        return self.compute_metrics(images, labels, logits, weights)
+
+    def _track_loss(self, loss, images, weights):
+        """Counts a loss that is the mean over the rows of a batch."""
+        rows = tf.cast(tf.shape(images)[0], tf.float32)
+        counted = rows if weights is None else tf.reduce_sum(weights)
+        mean = tf.math.divide_no_nan(tf.cast(loss, tf.float32) * rows, counted)
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(mean, sample_weight=counted)
+
+    def _forward_and_backward(self, *batch):
+        """Returns mean loss, logits and gradients of this replica's examples."""
+        if self.batch_split == 1:
+            return self._one_part(*batch)
+        parts = [None if v is None else self._split(v) for v in batch]
+
+        def body(index, loss, logits, gradients):
+            part = [None if whole is None else whole[index] for whole in parts]
+            part_loss, part_logits, part_gradients = self._one_part(*part)
+            sums = list(map(tf.add, gradients, part_gradients))
+            return index + 1, loss + part_loss, logits.write(index, part_logits), sums
+
+        shape = self.compute_output_shape(parts[0].shape[1:])
+        logits = tf.TensorArray(self.dtype, self.batch_split, element_shape=shape)
+        zeros = [tf.zeros(v.shape, v.dtype) for v in self.trainable_variables]
+        _, loss, logits, gradients = tf.while_loop(
+            lambda index, *_: index < self.batch_split,
+            body,
+            (0, tf.zeros([]), logits, zeros),
+            maximum_iterations=self.batch_split,
+        )
+        gradients = [gradient / self.batch_split for gradient in gradients]
+        return loss / self.batch_split, logits.concat(), gradients
+
+    def _split(self, values):
+        """Puts the examples of each part below one another: (parts, size, ...)."""
+        size = values.shape[0]
+        if size is not None and size % self.batch_split:
+            raise InputError(
+                f"`batch_split` must divide the {size} examples of each replica. "
+                f"Received: {self.batch_split}"
+            )
+        size = size and size // self.batch_split
+        shape = (self.batch_split, -1 if size is None else size, *values.shape[1:])
+        return tf.reshape(values, shape)
+
+    def _one_part(self, images, labels, weights):
+        variables = [variable.value for variable in self.trainable_variables]
+        with tf.GradientTape() as tape:
+            logits = self(images, training=True)
+            loss = self.compute_loss(images, labels, logits, weights, training=True)
+            scaled = self.optimizer.scale_loss(loss)
+        loss *= self._num_replicas()
+        return loss, logits, tape.gradient(scaled, variables)
+
+    def _num_replicas(self):
+        """Returns what Keras divides every loss by."""
+        return self.distribute_strategy.num_replicas_in_sync
+
+    def _combined(self, gradients, images):
+        """Returns gradients whose sum over all replicas is that of the global batch."""
+        replicas = tf.distribute.get_replica_context()
+        count = replicas.num_replicas_in_sync
+        if count > 1 and images.shape[0] is None:
+            size = tf.cast(tf.shape(images)[0], tf.float32)
+            share = size / replicas.all_reduce(tf.distribute.ReduceOp.SUM, size)
+            gradients = [gradient * (share * count) for gradient in gradients]
+        if self.clip_norm:
+            if count > 1:
+                gradients = replicas.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
+            # The optimizer adds those of all replicas, which are the same ones now.
+            gradients = [gradient / count for gradient in gradients]
+        return gradients

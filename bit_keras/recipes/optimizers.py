@@ -1,0 +1,133 @@
+"""Momentum as the paper's runs had it, and weight decay of kernels alone.
+
+Two kinds of weight decay, one strength
+---------------------------------------
+
+Let η be the learning rate, m the momentum, w a kernel, g the gradient of the loss.
+
+- *Coupled* (the paper, PyTorch): λ w is added to the gradient, so that it passes
+  through the momentum buffer: v ← m v + g + λ w, then w ← w - η v.
+- *Decoupled* (Keras's `weight_decay`): w ← w - η δ w beside the update. big_vision
+  writes it as w ← w - s (r v + d w), with s the schedule from 0 to 1 and r the highest
+  rate: the same with η = s r and δ = d / r.
+
+Without a gradient the coupled form is w' = (1 + m - η λ) w - m w₋₁, where w₋₁ is the
+value one step before. It has the solution w ∝ zⁿ for z² - (1 + m - η λ) z + m = 0, the
+larger root of which is
+
+    z = 1 - η λ / (1 - m) + O((η λ)²).
+
+So in the long run it shrinks a kernel by η λ / (1 - m) in a step: each λ w stays in the
+buffer for 1 / (1 - m) steps. The decoupled form shrinks it by η δ. They are equally
+strong where
+
+    δ = λ / (1 - m),   d = r λ / (1 - m).
+
+The paper's λ = 1e-4 and m = 0.9 are thus Keras's `weight_decay=1e-3`. In big_vision's
+numbers it is d = 3e-5 for r = 0.03 and d = 1e-4 for r = 0.1, for each 256 examples of a
+batch, which are the very numbers of its `bit_i21k.py` and `bit_i1k.py`. They are equal
+while η changes slowly against the 10 steps of the buffer.
+"""
+
+import keras
+from keras import ops
+
+from bit_keras.errors import InputError
+from bit_keras.recipes import checks
+
+FORMS = ("outside", "inside")
+
+
+def is_kernel(variable):
+    """Returns whether weight decay applies: to kernels, no scale, offset or bias."""
+    return variable.name == "kernel" and len(variable.shape) >= 2
+
+
+class KernelDecay:
+    """Mixin for a Keras optimizer whose `weight_decay` is for kernels alone.
+
+    Placed before the optimizer among the bases.
+    """
+
+    def build(self, variables):
+        """Makes the optimizer's variables; called by Keras."""
+        if not self.built:
+            others = [variable for variable in variables if not is_kernel(variable)]
+            self.exclude_from_weight_decay(var_list=others)
+        super().build(variables)
+
+
+@keras.saving.register_keras_serializable("bit_keras")
+class MomentumSGD(KernelDecay, keras.optimizers.SGD):
+    """Gradient descent with momentum, and with weight decay of kernels.
+
+    With g the gradient, w the weight, η the learning rate and m the momentum,
+
+    - `"outside"` is v ← m v + g, then w ← w - η v: the form of TensorFlow 1, PyTorch
+      and optax, and so of the paper;
+    - `"inside"` is v ← m v - η g, then w ← w + v: that of `keras.optimizers.SGD`, and
+      so of big_transfer's TF2 code.
+
+    While η is constant they are the same. Where it falls to a tenth, the buffer of the
+    first falls with it, and that of the second still makes steps of the old size, for
+    about 1 / (1 - m) steps.
+
+    Args:
+        learning_rate: A number, or a Keras `LearningRateSchedule`.
+        momentum: In [0, 1].
+        form: `"outside"` or `"inside"`.
+        l2: Coupled weight decay: `l2` times the kernel is added to its gradient.
+        weight_decay: Decoupled weight decay, as in Keras: before all else, the learning
+            rate times `weight_decay` times the kernel is subtracted from it. As strong
+            as `l2` is `l2 / (1 - momentum)`: the module says why.
+        **kwargs: Of `keras.optimizers.SGD`; `nesterov` is only for `"inside"`.
+
+    Raises:
+        InputError: If `form` or `l2` is not possible.
+
+    Example:
+
+    >>> optimizer = MomentumSGD(0.003, momentum=0.9)
+    """
+
+    def __init__(
+        self, learning_rate=0.01, momentum=0.9, form="outside", l2=0.0, **kwargs
+    ):
+        super().__init__(learning_rate, momentum=momentum, **kwargs)
+        self.form = checks.one_of(*FORMS)("form", form)
+        self.l2 = checks.strength("l2", l2)
+        if self.form == "outside" and self.nesterov:
+            raise InputError(
+                '`nesterov` needs the form "inside". Received: form="outside"'
+            )
+
+    def build(self, variables):
+        """Makes the optimizer's variables; called by Keras."""
+        if not self.built:
+            self._kernels = frozenset(
+                index for index, variable in enumerate(variables) if is_kernel(variable)
+            )
+        super().build(variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Updates one variable; called by Keras."""
+        index = self._get_variable_index(variable)
+        gradient = ops.cast(gradient, variable.dtype)
+        if self.l2 and index in self._kernels:
+            gradient = ops.add(gradient, ops.multiply(variable, self.l2))
+        if self.form == "inside" or not self.momentum:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        buffer = self.momentums[index]
+        velocity = ops.add(ops.multiply(buffer, self.momentum), gradient)
+        self.assign(buffer, velocity)
+        rate = ops.cast(learning_rate, variable.dtype)
+        self.assign_sub(variable, ops.multiply(velocity, rate))
+
+    def get_config(self):
+        return {**super().get_config(), "form": self.form, "l2": self.l2}
+
+
+@keras.saving.register_keras_serializable("bit_keras")
+class KernelDecayAdam(KernelDecay, keras.optimizers.Adam):
+    """Is `keras.optimizers.Adam`, its decoupled `weight_decay` for kernels alone."""

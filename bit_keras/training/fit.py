@@ -1,0 +1,246 @@
+"""A model, a set of images and a recipe, put to work under the model's strategy."""
+
+import contextlib
+import math
+
+import tensorflow as tf
+
+from bit_keras.data.load import eval_batches, train_batches
+from bit_keras.errors import InputError, RunError
+from bit_keras.progress import progress_bar
+from bit_keras.training.callbacks import (
+    Clock,
+    RecordRows,
+    RestoreMetrics,
+    SaveCheckpoints,
+    StopOnNaN,
+)
+from bit_keras.training.interruption import noticing_signals
+from bit_keras.training.progress import ShowProgress
+from bit_keras.training.resume import Progress
+from bit_keras.training.strategies import (
+    check_batch_size,
+    in_step,
+    is_chief,
+    num_workers,
+    share_batches,
+)
+from bit_keras.training.tensorboard import WriteSummaries
+
+
+def train(
+    model,
+    source,
+    recipe,
+    *,
+    seed=0,
+    batch_split=1,
+    steps_per_execution=1,
+    checkpoints=None,
+    checkpoint_steps=None,
+    tensorboard=None,
+    progress=True,
+):
+    """Trains a model for all steps of a recipe, or for those that are left.
+
+    The result is the same one on one device and on several, but for the rounding of
+    sums, and the same one to the last bit whether the run was stopped in between.
+
+    Args:
+        model: A `BiTClassifier`, made in the scope of the strategy to train under.
+        source: A `Source`.
+        recipe: A recipe, such as a `HyperRule`.
+        seed: Seed of order, crops, flips and MixUp.
+        batch_split: Number of equal parts that a replica computes its share of a batch
+            in, one after another, to save memory.
+        steps_per_execution: Number of steps between two looks at the run; it must
+            divide those of the recipe.
+        checkpoints: `Checkpoints` to go on from and to write, or `None`.
+        checkpoint_steps: Number of steps between checkpoints, beside that after each
+            epoch; by default there is one whenever ten minutes have passed.
+        tensorboard: Folder for what TensorBoard shows, or `None`.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        A `Progress`: its `rows` hold for each epoch the `step` and the `learning_rate`
+        at its end, the means of `loss` and `accuracy` over it, and `val_loss` and
+        `val_accuracy` where the test images were looked at after it.
+
+    Raises:
+        InputError: If batch, parts, replicas and checkpoints do not fit.
+        RunError: If the loss stops being a number, or a worker was lost.
+        Interrupted: After SIGINT or SIGTERM, once a checkpoint is written.
+    """
+    strategy = model.distribute_strategy
+    epochs = count_epochs(recipe, steps_per_execution)
+    steps_per_epoch = recipe.steps // epochs
+    check_batch_size(strategy, recipe.batch_size, batch_split)
+    with strategy.scope():
+        model.compile(
+            **recipe.compile_args(),
+            batch_split=batch_split,
+            steps_per_execution=steps_per_execution,
+        )
+        model.optimizer.build(model.trainable_variables)
+    state, restore_metrics = Progress(), None
+    if checkpoints and (restored := checkpoints.restore(model)):
+        state, restore_metrics = restored
+    in_step(strategy, state.step)
+
+    run = _Run(model, source, recipe, seed, state, checkpoints, checkpoint_steps)
+    callbacks = []
+    if tensorboard and is_chief(strategy):
+        images = train_batches(source, recipe, seed).take(1)
+        callbacks.append(WriteSummaries(tensorboard, images, state))
+    bar = progress_bar(
+        "training",
+        recipe.steps * recipe.batch_size,
+        " images",
+        start=state.step * recipe.batch_size,
+        show=progress and is_chief(strategy),
+    )
+    with bar, noticing_signals() as interruption, naming_lost_workers(strategy):
+        for segment in segments(state.step, steps_per_epoch, epochs):
+            run.fit(segment, interruption, bar, callbacks, restore_metrics)
+    return state
+
+
+def count_epochs(recipe, steps_per_execution):
+    """Returns the recipe's number of epochs, or fewer, so that their lengths fit.
+
+    Raises:
+        InputError: If `steps_per_execution` does not divide the steps of the recipe.
+    """
+    if recipe.steps % steps_per_execution:
+        raise InputError(
+            f"`steps_per_execution` must divide the {recipe.steps} steps of the "
+            f"recipe. Received: {steps_per_execution}"
+        )
+    executions = recipe.steps // steps_per_execution
+    most = recipe.fit_args()["epochs"]
+    return max(n for n in range(1, most + 1) if executions % n == 0)
+
+
+def segments(step, steps_per_epoch, epochs):
+    """Returns what is left of a run: the rest of an epoch, and all whole epochs.
+
+    Args:
+        step: Number of steps that were made.
+        steps_per_epoch: Number of steps of a whole epoch.
+        epochs: Number of epochs in all.
+
+    Returns:
+        A list of (first epoch, last epoch + 1, steps in each, steps made before in the
+        first).
+    """
+    epoch, offset = divmod(step, steps_per_epoch)
+    left = []
+    if offset:
+        left.append((epoch, epoch + 1, steps_per_epoch - offset, offset))
+        epoch += 1
+    if epoch < epochs:
+        left.append((epoch, epochs, steps_per_epoch, 0))
+    return left
+
+
+@contextlib.contextmanager
+def naming_lost_workers(strategy):
+    """Words the failure of a collective by its likely cause."""
+    lost = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError)
+    try:
+        yield
+    except lost as error:
+        if num_workers(strategy) == 1:
+            raise
+        reason = str(error).strip().split("\n")[0]
+        raise RunError(
+            "Another worker was lost; start the same command again on all of them to "
+            f"go on from the last checkpoint. TensorFlow says: {reason}"
+        ) from error
+
+
+class _Run:
+    """What the parts of a run have in common."""
+
+    def __init__(self, model, source, recipe, seed, state, checkpoints, every):
+        self.model = model
+        self.source = source
+        self.recipe = recipe
+        self.seed = seed
+        self.state = state
+        self.checkpoints = checkpoints
+        self.every = every
+        self.strategy = model.distribute_strategy
+
+    def fit(self, segment, interruption, bar, callbacks, restore_metrics):
+        """Trains for one part of the run."""
+        first_epoch, epochs, steps, offset = segment
+        clock = Clock(steps + offset, offset)
+        rate = self.recipe.learning_rate
+        callbacks = [
+            clock,
+            StopOnNaN(clock),
+            RecordRows(self.state, clock, rate),
+            *callbacks,
+            ShowProgress(bar, self.recipe.batch_size, clock),
+        ]
+        if offset and restore_metrics:
+            callbacks.append(RestoreMetrics(restore_metrics))
+        if self.checkpoints:
+            alone = num_workers(self.strategy) == 1
+            callbacks.append(
+                SaveCheckpoints(
+                    self.checkpoints, self.state, clock, interruption, self.every, alone
+                )
+            )
+        test, test_steps = self._test_batches()
+        self.model.fit(
+            self._train_batches(first_epoch * (steps + offset) + offset),
+            initial_epoch=first_epoch,
+            epochs=epochs,
+            steps_per_epoch=steps,
+            validation_data=test,
+            validation_steps=test_steps,
+            validation_freq=self._epochs_between_tests(steps + offset),
+            callbacks=callbacks,
+            verbose=0,
+            shuffle=False,  # The data set does it.
+        )
+
+    def _train_batches(self, first_step):
+        def make(part):
+            return train_batches(
+                self.source, self.recipe, self.seed, first_step=first_step, part=part
+            )
+
+        return share_batches(self.strategy, make)
+
+    def _test_batches(self):
+        """Returns the batches of test images, and their number."""
+
+        def make(part):
+            return eval_batches(
+                self.source,
+                self.source.test,
+                self.recipe.crop,
+                self.recipe.eval_resize,
+                multiple=self.strategy.num_replicas_in_sync,
+                part=part,
+            )
+
+        number = int(make(part=(0, 1)).cardinality())
+        return share_batches(self.strategy, make), number
+
+    def _epochs_between_tests(self, steps_per_epoch):
+        """Returns so many that training sees as many images as the tests at least."""
+        images_per_epoch = steps_per_epoch * self.recipe.batch_size
+        return max(1, math.ceil(self.source.test.num_examples / images_per_epoch))
+
+
+def columns(rows):
+    """Returns the rows of a `Progress` as a dict of equally long lists.
+
+    What was not measured after an epoch is `None`.
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}

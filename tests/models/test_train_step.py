@@ -1,0 +1,168 @@
+"""One update of the weights, however it is divided among replicas and parts."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_runs import all_weights, make_model, mirrored, relative_l2
+
+import bit_keras
+from bit_keras.errors import InputError
+
+STEPS = 4
+
+
+def examples(number):
+    random = np.random.default_rng(1)
+    images = random.normal(size=(number, 32, 32, 3)).astype(np.float32)
+    return images, np.eye(3, dtype=np.float32)[random.integers(0, 3, number)]
+
+
+def fitted(replicas, batch_size=8, optimizer=None, **compile_args):
+    """Returns model and history after a few steps on the same batches."""
+    strategy = mirrored(replicas)
+    model = make_model(strategy)
+    with strategy.scope():
+        rate = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.02, 0.01])
+        model.compile(
+            optimizer=optimizer or keras.optimizers.SGD(rate, momentum=0.9),
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+            weighted_metrics=["accuracy"],
+            # To compile with XLA takes long; each way is compiled once below.
+            **{"jit_compile": False} | compile_args,
+        )
+    batches = tf.data.Dataset.from_tensor_slices(examples(20)).repeat()
+    batches = batches.batch(batch_size, drop_remainder=True)
+    history = model.fit(
+        batches, steps_per_epoch=STEPS, epochs=1, verbose=0, shuffle=False
+    )
+    return model, history.history
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """By Keras's own step, on one device and without XLA."""
+    model = make_model()
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.02, 0.01])
+    optimizer = keras.optimizers.SGD(rate, momentum=0.9)
+    images, labels = examples(20)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    losses = []
+    for step in range(STEPS):
+        rows = np.arange(8 * step, 8 * step + 8) % 20
+        with tf.GradientTape() as tape:
+            value = loss(labels[rows], model(images[rows]))
+        gradients = tape.gradient(value, [v.value for v in model.trainable_variables])
+        optimizer.apply(gradients, model.trainable_variables)
+        losses.append(float(value))
+    return all_weights(model), np.mean(losses)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "changes"),
+    [
+        (1, {"batch_split": 4}),
+        (1, {"clip_norm": 1e9, "jit_compile": True}),
+        (2, {"batch_split": 2, "steps_per_execution": 2, "jit_compile": True}),
+        (2, {"clip_norm": 1e9}),
+        (4, {}),
+    ],
+)
+def test_every_division_gives_the_same_weights(reference, replicas, changes):
+    weights, loss = reference
+    model, history = fitted(replicas, **changes)
+    assert relative_l2(all_weights(model), weights) <= 1e-6
+    assert history["loss"] == pytest.approx([loss], rel=1e-5)
+    steps = keras.ops.convert_to_numpy(model.optimizer.iterations)
+    assert steps == STEPS
+
+
+def test_a_batch_that_cannot_be_divided_evenly_counts_every_example_the_same():
+    one, history_of_one = fitted(1, 5)
+    two, history_of_two = fitted(2, 5)
+    assert relative_l2(all_weights(two), all_weights(one)) <= 1e-6
+    assert history_of_two["loss"] == pytest.approx(history_of_one["loss"], rel=1e-5)
+
+
+def test_the_norm_of_the_whole_batch_is_clipped(reference):
+    """As Keras does on one device, where the whole batch is that of the replica."""
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.02, 0.01])
+    by_keras = keras.optimizers.SGD(rate, momentum=0.9, global_clipnorm=0.1)
+    expected = all_weights(fitted(1, optimizer=by_keras)[0])
+    start = all_weights(make_model())
+    for replicas in (1, 2):
+        actual = all_weights(fitted(replicas, clip_norm=0.1)[0])
+        assert relative_l2(actual - start, expected - start) <= 1e-4
+    assert relative_l2(reference[0] - start, expected - start) > 0.1
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_examples_of_weight_zero_count_nothing_in_evaluation(replicas):
+    model, _ = fitted(replicas)
+    images, labels = examples(16)
+    weights = np.float32([1] * 13 + [0] * 3)
+    data = tf.data.Dataset.from_tensor_slices((images, labels, weights)).batch(8)
+    loss, accuracy = model.evaluate(data, verbose=0)
+    logits = np.float64(model(images[:13]))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    right = logits.argmax(axis=1) == labels[:13].argmax(axis=1)
+    assert loss == pytest.approx(
+        -np.log((shares * labels[:13]).sum(axis=1)).mean(), 1e-4
+    )
+    assert accuracy == pytest.approx(right.mean())
+
+
+def test_parts_must_divide_the_batch():
+    with pytest.raises(InputError, match="must divide the 8 examples of each replica"):
+        fitted(1, batch_split=3)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"batch_split": 0}, "`batch_split` must be a positive integer. Received: 0"),
+        ({"clip_norm": -1.0}, "`clip_norm` must be positive"),
+    ],
+)
+def test_impossible_arguments_are_refused(argument, message):
+    with pytest.raises(InputError, match=message):
+        make_model().compile(loss="mse", **argument)
+
+
+def test_a_loss_scale_hides_the_norm():
+    backbone = bit_keras.BiTBackbone(units=(1, 1, 1, 1), dtype="mixed_float16")
+    model = bit_keras.BiTClassifier(backbone, 3)
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
+    with pytest.raises(InputError, match="use mixed_bfloat16"):
+        model.compile(optimizer, "mse", clip_norm=1.0)
+
+
+def test_a_saved_model_is_compiled_as_before(tmp_path):
+    model, _ = fitted(1, batch_split=2, clip_norm=0.5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert (loaded.batch_split, loaded.clip_norm) == (2, 0.5)
+    before, after = model.optimizer.variables, loaded.optimizer.variables
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_recomputing_units_changes_no_gradient():
+    """Without XLA, whose fusions would round differently."""
+    model = make_model()
+    assert not model.backbone.remat
+    model.backbone.remat = True
+    assert model.backbone.remat
+    images, labels = examples(8)
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.square(model.features(images)[:, :3] - labels))
+        return tape.gradient(
+            loss, [v.value for v in model.backbone.trainable_variables]
+        )
+
+    recomputed = gradients()
+    model.backbone.remat = False
+    for one, other in zip(recomputed, gradients(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,159 @@
+"""Whole runs: the same on one device, on several, and on several machines."""
+
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_runs import (
+    all_weights,
+    make_model,
+    make_recipe,
+    make_source,
+    mirrored,
+    relative_l2,
+)
+from workers import finish, start_workers
+
+from bit_keras.data.load import eval_batches, train_batches
+from bit_keras.errors import InputError, RunError
+from bit_keras.training.fit import columns, count_epochs, segments, train
+
+WORKER = pathlib.Path(__file__).with_name("train_worker.py")
+
+
+def run(replicas=1, recipe=None, **options):
+    """Returns weights and history of a run of ten steps with MixUp."""
+    model = make_model(mirrored(replicas))
+    options = {"progress": False} | options
+    state = train(model, make_source(), recipe or make_recipe(), **options)
+    return all_weights(model), columns(state.rows)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """A plain loop over the batches: Keras's layers, the paper's momentum, no fit."""
+    model, source, recipe = make_model(), make_source(), make_recipe()
+    variables = [variable.value for variable in model.trainable_variables]
+    velocities = [np.zeros(variable.shape) for variable in variables]
+    test_images, test_labels, test_weights = next(
+        iter(eval_batches(source, source.test, recipe.crop))
+    )
+
+    def loss_of(images, labels):
+        logits = model(images)
+        return tf.nn.softmax_cross_entropy_with_logits(labels, logits)
+
+    losses, val_losses = [], []
+    for step, batch in enumerate(train_batches(source, recipe).take(recipe.steps)):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(loss_of(*batch))
+        losses.append(float(loss))
+        rate = float(recipe.learning_rate(step))
+        for i, gradient in enumerate(tape.gradient(loss, variables)):
+            velocities[i] = 0.9 * velocities[i] + gradient.numpy()
+            variables[i].assign_sub(rate * velocities[i])
+        val_loss = loss_of(test_images, test_labels).numpy()[test_weights == 1]
+        val_losses.append(np.mean(val_loss))
+    return all_weights(model), losses, val_losses
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 4])
+def test_a_run_is_the_plain_loop_on_any_number_of_devices(reference, replicas):
+    """With MixUp, several steps at once, and parts of batches, under XLA."""
+    weights, losses, val_losses = reference
+    options = {"batch_split": 2, "steps_per_execution": 2} if replicas == 2 else {}
+    actual, history = run(replicas, **options)
+    assert relative_l2(actual, weights) <= 1e-6
+    losses = np.reshape(losses, (len(history["loss"]), -1)).mean(axis=1)
+    np.testing.assert_allclose(history["loss"], losses, rtol=1e-5)
+    every = 10 // len(history["loss"])
+    np.testing.assert_allclose(
+        history["val_loss"], val_losses[every - 1 :: every], rtol=1e-5
+    )
+
+
+def test_two_workers_do_the_same(reference, tmp_path):
+    statuses, outputs = finish(start_workers(WORKER, tmp_path / "result.npz"))
+    assert statuses == [0, 0], outputs
+    result = np.load(tmp_path / "result.npz")
+    weights, losses, val_losses = reference
+    assert relative_l2(result["weights"], weights) <= 1e-6
+    np.testing.assert_allclose(
+        result["loss"], np.reshape(losses, (5, 2)).mean(axis=1), rtol=1e-5
+    )
+    np.testing.assert_allclose(result["val_loss"], val_losses[1::2], rtol=1e-5)
+
+
+def test_rates_and_steps_are_noted_by_epoch():
+    _, history = run()
+    assert history["step"] == list(range(1, 11))
+    factors = [0, 0.5, 1, 1, 1, 1, 1, 0.1, 0.1, 0.01]
+    np.testing.assert_allclose(
+        history["learning_rate"], 0.003 * np.array(factors), rtol=1e-6
+    )
+
+
+def test_progress_counts_images(capsys):
+    run(progress=True)
+    shown = capsys.readouterr().err
+    assert "training: 100%" in shown
+    assert "80.0/80.0" in shown and "images/s" in shown
+
+
+def test_evaluation_never_sees_more_images_than_training():
+    """Epochs of 8 images, and 20 to test on."""
+    model = make_model()
+    source = make_source(num_test=20)
+    rows = train(model, source, make_recipe(steps=7), progress=False).rows
+    measured = ["val_loss" in row for row in rows]
+    assert measured == [False, False, True] * 2 + [False]
+
+
+def test_a_loss_that_is_no_number_stops_at_its_step():
+    model = make_model()
+    model.head.bias.assign([np.nan, 0, 0])
+    with pytest.raises(RunError, match="The loss became nan at step 1;"):
+        train(model, make_source(), make_recipe(), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps_per_execution": 3}, "must divide the 10 steps of the recipe"),
+        ({"batch_split": 3}, "multiple of 3, for 1 replicas and 3 parts"),
+    ],
+)
+def test_what_does_not_fit_is_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        run(**options)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (0, [(0, 5, 4, 0)]),
+        (3, [(0, 1, 1, 3), (1, 5, 4, 0)]),
+        (4, [(1, 5, 4, 0)]),
+        (18, [(4, 5, 2, 2)]),
+        (20, []),
+    ],
+)
+def test_what_is_left_of_a_run(step, expected):
+    assert segments(step, steps_per_epoch=4, epochs=5) == expected
+
+
+@pytest.mark.parametrize(("at_once", "epochs"), [(1, 10), (2, 5), (5, 2), (10, 1)])
+def test_epochs_are_of_whole_executions(at_once, epochs):
+    assert count_epochs(make_recipe(), at_once) == epochs
+
+
+def test_a_backbone_that_is_not_trained_stays_as_it_is():
+    model = make_model()
+    model.backbone.trainable = False
+    before = [keras.ops.convert_to_numpy(w) for w in model.backbone.weights]
+    train(model, make_source(), make_recipe(steps=3), progress=False)
+    for value, weight in zip(before, model.backbone.weights, strict=True):
+        np.testing.assert_array_equal(value, weight)
+    assert np.any(model.head.kernel)
