@@ -46,6 +46,12 @@ WORDS = {
     "flip": ["random", "always", "none"],
     "mixup_partner": ["reversal", "roll", "permutation"],
 }
+# Of `open_source`, for TFDS sets.
+PLACES = {
+    "train_split": "TFDS split to train on. By default `train`.",
+    "test_split": "TFDS split to test on. By default `test` or `validation`.",
+    "manual_dir": "Folder with what TFDS needs to be downloaded by hand.",
+}
 # Of `RunOptions`: the least possible value and what it is.
 COUNTS = {
     "batch_split": (
@@ -75,6 +81,22 @@ SWITCHES = {
 def define_training_flags(values):
     """Defines the flags about data, recipe, devices and results."""
     define_data_flags(values)
+    for name, text in PLACES.items():
+        flags.DEFINE_string(name, None, text, flag_values=values)
+    flags.DEFINE_integer(
+        "examples_per_class",
+        None,
+        "Train on so many images of each class alone.",
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "subset_seed",
+        0,
+        "Seed of the choice of these.",
+        lower_bound=0,
+        flag_values=values,
+    )
     for name, (least, text) in SCALES.items():
         flags.DEFINE_integer(name, None, text, lower_bound=least, flag_values=values)
     for name, text in CHOICES.items():
@@ -140,7 +162,14 @@ def prepare(values):
     keras.config.set_dtype_policy(PRECISIONS[values.precision])
     if values.out_dir:  # Before there is anything to wait for.
         check_folder(values.out_dir, values.overwrite)
-    return strategy, open_source(values.dataset, values.data_dir)
+    source = open_source(
+        values.dataset,
+        values.data_dir,
+        examples_per_class=values.examples_per_class,
+        subset_seed=values.subset_seed,
+        **{name: values[name].value for name in PLACES},
+    )
+    return strategy, source
 
 
 def scales(values):

@@ -7,8 +7,8 @@ does without:
   replicas, and `reduce_per_replica` looks for an axis in scalars.
 - With shares of unequal size the first of these fails for several replicas of one
   worker too.
-- With `steps_per_execution`, replicas cannot meet inside of the conditionals that
-  Keras makes a step of.
+- With `steps_per_execution`, collectives fail inside of the conditionals that Keras
+  makes a step of.
 """
 
 import tensorflow as tf

@@ -20,9 +20,9 @@ from bit_keras.files import replaced
 from bit_keras.models.classifier import BiTClassifier
 from bit_keras.recipes.recipe import Recipe
 from bit_keras.training.distill import Distiller
-from bit_keras.training.fit import columns, train
+from bit_keras.training.fit import columns, count_epochs, train
 from bit_keras.training.resume import Checkpoints
-from bit_keras.training.strategies import is_chief
+from bit_keras.training.strategies import check_batch_size, is_chief
 from bit_keras.workflows.folders import (
     CHECKPOINT_FOLDER,
     HISTORY_FILE,
@@ -140,7 +140,11 @@ def run_training(
     if not isinstance(recipe, Recipe):
         raise InputError(f"`recipe` must be a recipe. Received: {recipe!r}")
     check_fit(model, source, f"call model.reset_head({source.num_classes}) first")
-    chief = is_chief(model.distribute_strategy)
+    strategy = model.distribute_strategy
+    # Before there is anything to wait for, and before a folder is made.
+    count_epochs(recipe, options.steps_per_execution)
+    check_batch_size(strategy, recipe.batch_size, options.batch_split)
+    chief = is_chief(strategy)
     source = check_images(source, options.max_bad_images, options.progress and chief)
     configuration = describe_run(model, source, recipe, seed)
     architecture = model.backbone.architecture.name

@@ -11,7 +11,7 @@ import pytest
 from test_finetune_command import bit_keras_command, command_environment
 
 ARGUMENTS = [
-    *("finetune", "--steps=60", "--batch_size=16", "--crop=32", "--resize=36"),
+    *("finetune", "--steps=40", "--batch_size=16", "--crop=32", "--resize=36"),
     *("--checkpoint_steps=4", "--mixup_alpha=0.2", "--out_dir=out"),
 ]
 
@@ -28,7 +28,7 @@ def whole(tmp_path_factory):
 def test_killed_at_random_times(whole, tmp_path):
     expected, seconds = whole
     chance = random.Random(3)
-    for _ in range(3):
+    for _ in range(2):
         process = subprocess.Popen(
             [sys.executable, "-m", "bit_keras_command", *ARGUMENTS],
             cwd=tmp_path,

@@ -12,9 +12,9 @@ from workers import finish, start_workers
 PLAIN_WORKER = pathlib.Path(__file__).parents[1] / "training" / "keras_worker.py"
 
 
-def plain_fit(batch_size, **compile_args):
+def plain_fit(batch_size, strategy=None, **compile_args):
     """Fits a plain Keras model under two replicas."""
-    with mirrored(2).scope():
+    with (strategy or mirrored(2)).scope():
         layers = [keras.layers.Conv2D(4, 3), keras.layers.GlobalMaxPooling2D()]
         model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
         model.compile("sgd", "mse", jit_compile=False, **compile_args)
@@ -28,8 +28,9 @@ def test_keras_does_without_repair_what_needs_none():
 
 
 def test_keras_cannot_make_several_steps_at_once():
+    with_collectives = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with pytest.raises(tf.errors.InvalidArgumentError, match="placeholder"):
-        plain_fit(4, steps_per_execution=2)
+        plain_fit(4, with_collectives, steps_per_execution=2)
 
 
 def test_keras_cannot_take_shares_of_unequal_size():
@@ -41,4 +42,3 @@ def test_keras_cannot_fit_with_several_workers():
     statuses, outputs = finish(start_workers(PLAIN_WORKER))
     assert all(statuses)
     assert not any("Keras can do it." in output for output in outputs)
-    assert any("_maybe_symbolic_build" in output for output in outputs)

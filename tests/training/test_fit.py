@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from small_runs import (
+    Uncompiled,
     all_weights,
     make_model,
     make_recipe,
@@ -64,7 +65,9 @@ def test_a_run_is_the_plain_loop_on_any_number_of_devices(reference, replicas):
     """With MixUp, several steps at once, and parts of batches, under XLA."""
     weights, losses, val_losses = reference
     options = {"batch_split": 2, "steps_per_execution": 2} if replicas == 2 else {}
-    actual, history = run(replicas, **options)
+    # XLA takes long to compile for each of four devices.
+    recipe = make_recipe(Uncompiled) if replicas == 4 else make_recipe()
+    actual, history = run(replicas, recipe, **options)
     assert relative_l2(actual, weights) <= 1e-6
     losses = np.reshape(losses, (len(history["loss"]), -1)).mean(axis=1)
     np.testing.assert_allclose(history["loss"], losses, rtol=1e-5)
@@ -87,7 +90,7 @@ def test_two_workers_do_the_same(reference, tmp_path):
 
 
 def test_rates_and_steps_are_noted_by_epoch():
-    _, history = run()
+    _, history = run(recipe=make_recipe(Uncompiled))
     assert history["step"] == list(range(1, 11))
     factors = [0, 0.5, 1, 1, 1, 1, 1, 0.1, 0.1, 0.01]
     np.testing.assert_allclose(
@@ -96,7 +99,7 @@ def test_rates_and_steps_are_noted_by_epoch():
 
 
 def test_progress_counts_images(capsys):
-    run(progress=True)
+    run(recipe=make_recipe(Uncompiled), progress=True)
     shown = capsys.readouterr().err
     assert "training: 100%" in shown
     assert "80.0/80.0" in shown and "images/s" in shown
@@ -106,7 +109,7 @@ def test_evaluation_never_sees_more_images_than_training():
     """Epochs of 8 images, and 20 to test on."""
     model = make_model()
     source = make_source(num_test=20)
-    rows = train(model, source, make_recipe(steps=7), progress=False).rows
+    rows = train(model, source, make_recipe(Uncompiled, steps=7), progress=False).rows
     measured = ["val_loss" in row for row in rows]
     assert measured == [False, False, True] * 2 + [False]
 
@@ -115,7 +118,7 @@ def test_a_loss_that_is_no_number_stops_at_its_step():
     model = make_model()
     model.head.bias.assign([np.nan, 0, 0])
     with pytest.raises(RunError, match="The loss became nan at step 1;"):
-        train(model, make_source(), make_recipe(), progress=False)
+        train(model, make_source(), make_recipe(Uncompiled), progress=False)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,7 @@ def test_a_backbone_that_is_not_trained_stays_as_it_is():
     model = make_model()
     model.backbone.trainable = False
     before = [keras.ops.convert_to_numpy(w) for w in model.backbone.weights]
-    train(model, make_source(), make_recipe(steps=3), progress=False)
+    train(model, make_source(), make_recipe(Uncompiled, steps=3), progress=False)
     for value, weight in zip(before, model.backbone.weights, strict=True):
         np.testing.assert_array_equal(value, weight)
     assert np.any(model.head.kernel)
