@@ -41,9 +41,10 @@ def test_custom_loop_lowers_the_loss(tmp_path):
     losses = json.loads(run_python(program, tmp_path).splitlines()[-1])
     assert len(losses) == 20
     assert losses[0] == pytest.approx(np.log(20))  # The head is zero.
-    assert np.mean(losses[-5:]) < losses[0]
+    assert min(losses) < losses[0] - 0.01
 
 
+@pytest.mark.slow
 def test_two_workers(tmp_path):
     program = "import sys, two_workers; print(two_workers.main(*sys.argv[1:]))"
     flags = ["--steps=2", "--batch_size=8", "--crop=32", "--resize=36"]

@@ -65,7 +65,6 @@ def reference():
         (1, {"clip_norm": 1e9, "jit_compile": True}),
         (2, {"batch_split": 2, "steps_per_execution": 2}),
         (2, {"clip_norm": 1e9}),
-        (4, {}),
     ],
 )
 def test_every_division_gives_the_same_weights(reference, replicas, changes):

@@ -17,6 +17,7 @@ from bit_keras.recipes.optimizers import FORMS, MomentumSGD
 GOLDEN = np.load(pathlib.Path(__file__).with_name("golden.npz"))
 META = json.loads(str(GOLDEN["meta"]))
 TOLERANCE = {"r101x1": 1e-4, "r50x3": 1e-4, "r152x2": 1e-4}  # else 5e-5
+SLOW = {("r50x3", "float64"), ("r152x2", "float64")}
 ENDPOINTS = {"root": "root_block", "final": "pre_logits_2d"}  # else the same names
 
 
@@ -66,7 +67,12 @@ def case_images(case):
 def by_dtype_and_network(dtypes):
     cases = sorted(META["forward"], key=lambda case: str(case["net"]))
     return [
-        pytest.param(case, dtype, id=f"{case['case']}-{dtype}")
+        pytest.param(
+            case,
+            dtype,
+            id=f"{case['case']}-{dtype}",
+            marks=[pytest.mark.slow] if (case["net"], dtype) in SLOW else [],
+        )
         for dtype in dtypes
         for case in cases
     ]

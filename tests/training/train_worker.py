@@ -8,7 +8,13 @@ from bit_keras.training.strategies import is_chief, make_strategy
 
 strategy = make_strategy()  # Before anything else.
 
-from small_runs import all_weights, make_model, make_recipe, make_source  # noqa: E402
+from small_runs import (  # noqa: E402
+    Uncompiled,
+    all_weights,
+    make_model,
+    make_recipe,
+    make_source,
+)
 
 from bit_keras.training.fit import columns, train  # noqa: E402
 
@@ -16,7 +22,7 @@ model = make_model(strategy)
 state = train(
     model,
     make_source(),
-    make_recipe(),
+    make_recipe(Uncompiled),
     batch_split=2,
     steps_per_execution=2,
     progress=False,
