@@ -30,3 +30,11 @@ class Interrupted(RunError):
     def __init__(self, number, kept):
         super().__init__(f"interrupted; {kept}")
         self.number = number
+
+
+def first_line(error):
+    """Returns the first line of an exception's message, or else its kind.
+
+    Messages of other libraries go on for many lines; the first one says what is wrong.
+    """
+    return (str(error).strip() or type(error).__name__).split("\n")[0]

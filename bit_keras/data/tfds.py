@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from bit_keras.data import decode
 from bit_keras.data.splits import Source, StreamedSplit, usual_size
-from bit_keras.errors import InputError, RunError
+from bit_keras.errors import InputError, RunError, first_line
 
 TEST_SPLITS = ("test", "validation")
 # What is raised where a file that one has to download by hand is not there.
@@ -54,7 +54,7 @@ def _tfds_builder(name, data_dir, manual_dir):
     except (ValueError, AssertionError) as error:
         if name.split("/")[0].split(":")[0] in tfds.list_builders():
             raise InputError(
-                f"The TFDS set {name} cannot be opened. TFDS says: {_reason(error)}"
+                f"The TFDS set {name} cannot be opened. TFDS says: {first_line(error)}"
             ) from error
         raise InputError(
             f"{name} is neither a folder nor the name of a TFDS set; give the path of "
@@ -73,7 +73,7 @@ def _tfds_builder(name, data_dir, manual_dir):
         raise RunError(
             f"The TFDS set {name} is not in {builder.data_dir} and could not be "
             "prepared there; give the folder that holds it as data_dir. TFDS says: "
-            f"{_reason(error)}"
+            f"{first_line(error)}"
         ) from error
     return builder
 
@@ -89,11 +89,6 @@ def _by_hand(name, builder, error):
         f"The TFDS set {name} has to be downloaded by hand; give the folder that holds "
         f"its files as manual_dir. TFDS says: {said}"
     )
-
-
-def _reason(error):
-    """Returns the first line of an error's message, or else its kind."""
-    return (str(error).strip() or type(error).__name__).split("\n")[0]
 
 
 def _tfds_keys(name, info):

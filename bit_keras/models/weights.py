@@ -8,7 +8,7 @@ from keras import ops
 from bit_keras.checkpoints import names
 from bit_keras.checkpoints.read import read_checkpoint
 from bit_keras.checkpoints.write import write_npz, write_safetensors
-from bit_keras.errors import InputError
+from bit_keras.errors import InputError, first_line
 
 
 def load_weights(model, path):
@@ -89,10 +89,9 @@ def _load_keras_weights(model, path):
     except (OSError, ValueError, KeyError) as error:
         for variable, value in zip(model.variables, before, strict=True):
             variable.assign(value)
-        reason = str(error).strip().split("\n")[0]
         raise InputError(
             f"{path} is not a whole weight file of this model ({model.architecture}). "
-            f"Keras says: {reason}"
+            f"Keras says: {first_line(error)}"
         ) from error
 
 

@@ -6,7 +6,7 @@ import math
 import tensorflow as tf
 
 from bit_keras.data.load import eval_batches, train_batches
-from bit_keras.errors import InputError, RunError
+from bit_keras.errors import InputError, RunError, first_line
 from bit_keras.progress import progress_bar
 from bit_keras.training.callbacks import (
     Clock,
@@ -152,10 +152,9 @@ def naming_lost_workers(strategy):
     except lost as error:
         if num_workers(strategy) == 1:
             raise
-        reason = str(error).strip().split("\n")[0]
         raise RunError(
             "Another worker was lost; start the same command again on all of them to "
-            f"go on from the last checkpoint. TensorFlow says: {reason}"
+            f"go on from the last checkpoint. TensorFlow says: {first_line(error)}"
         ) from error
 
 

@@ -5,7 +5,7 @@ import os
 
 import tensorflow as tf
 
-from bit_keras.errors import InputError, RunError
+from bit_keras.errors import InputError, RunError, first_line
 
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 
@@ -106,7 +106,7 @@ def _multi_worker():
     except (RuntimeError, tf.errors.OpError) as error:
         raise RunError(
             f"The cluster of {', '.join(workers)} could not be formed; start the same "
-            f"command on each of them. TensorFlow says: {_first_line(error)}"
+            f"command on each of them. TensorFlow says: {first_line(error)}"
         ) from error
 
 
@@ -118,13 +118,9 @@ def _tpu(address):
     except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
         raise RunError(
             f"The TPU {address or 'local'} cannot be reached; give its name or address "
-            f"as `tpu`. TensorFlow says: {_first_line(error)}"
+            f"as `tpu`. TensorFlow says: {first_line(error)}"
         ) from error
     return tf.distribute.TPUStrategy(resolver)
-
-
-def _first_line(error):
-    return str(error).strip().split("\n")[0]
 
 
 def is_chief(strategy):

@@ -4,7 +4,7 @@ import pathlib
 
 import keras
 
-from bit_keras.errors import InputError
+from bit_keras.errors import InputError, first_line
 from bit_keras.models.classifier import BiTClassifier
 from bit_keras.models.presets import get_preset
 from bit_keras.workflows.folders import MODEL_FILE
@@ -142,7 +142,6 @@ def _load_keras(path):
     try:
         return keras.saving.load_model(path)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).strip().split("\n")[0]
         raise InputError(
-            f"{path} is not a whole .keras file. Keras says: {reason}"
+            f"{path} is not a whole .keras file. Keras says: {first_line(error)}"
         ) from error
