@@ -2,11 +2,10 @@
 
 import dataclasses
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_runs import all_weights, make_model, make_source
+from small_runs import all_weights, make_model, make_network, make_source
 
 import bit_keras
 from bit_keras.data.load import train_batches
@@ -27,10 +26,7 @@ RECIPE = Uncompiled("pet_fast", 20, **SETTING)
 
 
 def make_teacher():
-    keras.utils.set_random_seed(5)
-    layers = [keras.layers.Conv2D(8, 5, 4), keras.layers.GlobalMaxPooling2D()]
-    last = keras.layers.Dense(3)
-    return keras.Sequential([keras.Input((None, None, 3)), *layers, last])
+    return make_network(seed=5)
 
 
 def test_the_loss_is_that_of_the_very_batch():

@@ -10,6 +10,7 @@ from small_runs import (
     Uncompiled,
     all_weights,
     make_model,
+    make_network,
     make_recipe,
     make_source,
     mirrored,
@@ -24,9 +25,8 @@ from bit_keras.training.fit import columns, count_epochs, segments, train
 WORKER = pathlib.Path(__file__).with_name("train_worker.py")
 
 
-def run(replicas=1, recipe=None, **options):
+def run(model, recipe=None, **options):
     """Returns weights and history of a run of ten steps with MixUp."""
-    model = make_model(mirrored(replicas))
     options = {"progress": False} | options
     state = train(model, make_source(), recipe or make_recipe(), **options)
     return all_weights(model), columns(state.rows)
@@ -67,7 +67,7 @@ def test_a_run_is_the_plain_loop_on_any_number_of_devices(reference, replicas):
     options = {"batch_split": 2, "steps_per_execution": 2} if replicas == 2 else {}
     # XLA takes long to compile for each of four devices.
     recipe = make_recipe(Uncompiled) if replicas == 4 else make_recipe()
-    actual, history = run(replicas, recipe, **options)
+    actual, history = run(make_model(mirrored(replicas)), recipe, **options)
     assert relative_l2(actual, weights) <= 1e-6
     losses = np.reshape(losses, (len(history["loss"]), -1)).mean(axis=1)
     np.testing.assert_allclose(history["loss"], losses, rtol=1e-5)
@@ -90,7 +90,7 @@ def test_two_workers_do_the_same(reference, tmp_path):
 
 
 def test_rates_and_steps_are_noted_by_epoch():
-    _, history = run(recipe=make_recipe(Uncompiled))
+    _, history = run(make_network(), recipe=make_recipe(Uncompiled))
     assert history["step"] == list(range(1, 11))
     factors = [0, 0.5, 1, 1, 1, 1, 1, 0.1, 0.1, 0.01]
     np.testing.assert_allclose(
@@ -99,7 +99,7 @@ def test_rates_and_steps_are_noted_by_epoch():
 
 
 def test_progress_counts_images(capsys):
-    run(recipe=make_recipe(Uncompiled), progress=True)
+    run(make_network(), recipe=make_recipe(Uncompiled), progress=True)
     shown = capsys.readouterr().err
     assert "training: 100%" in shown
     assert "80.0/80.0" in shown and "images/s" in shown
@@ -107,7 +107,7 @@ def test_progress_counts_images(capsys):
 
 def test_evaluation_never_sees_more_images_than_training():
     """Epochs of 8 images, and 20 to test on."""
-    model = make_model()
+    model = make_network()
     source = make_source(num_test=20)
     rows = train(model, source, make_recipe(Uncompiled, steps=7), progress=False).rows
     measured = ["val_loss" in row for row in rows]
@@ -115,8 +115,8 @@ def test_evaluation_never_sees_more_images_than_training():
 
 
 def test_a_loss_that_is_no_number_stops_at_its_step():
-    model = make_model()
-    model.head.bias.assign([np.nan, 0, 0])
+    model = make_network()
+    model.layers[-1].bias.assign([np.nan, 0, 0])
     with pytest.raises(RunError, match="The loss became nan at step 1;"):
         train(model, make_source(), make_recipe(Uncompiled), progress=False)
 
@@ -130,7 +130,7 @@ def test_a_loss_that_is_no_number_stops_at_its_step():
 )
 def test_what_does_not_fit_is_refused(options, message):
     with pytest.raises(InputError, match=message):
-        run(**options)
+        run(make_network(), **options)
 
 
 @pytest.mark.parametrize(

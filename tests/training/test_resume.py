@@ -7,7 +7,13 @@ import signal
 import keras
 import numpy as np
 import pytest
-from small_runs import Uncompiled, all_weights, make_model, make_recipe, make_source
+from small_runs import (
+    Uncompiled,
+    all_weights,
+    make_network,
+    make_recipe,
+    make_source,
+)
 
 from bit_keras.errors import InputError, Interrupted, RunError
 from bit_keras.training import fit
@@ -25,7 +31,7 @@ def two_epochs(monkeypatch):
 
 def run(checkpoints=None, every=None, source=None):
     """Returns all weights, those of the optimizer included, and the rows of a run."""
-    model = make_model()
+    model = make_network()
     state = train(
         model,
         source or make_source(),
@@ -155,7 +161,7 @@ def test_a_full_disk_stops_the_run_and_leaves_what_was_there(tmp_path, monkeypat
 
 
 def compiled(**changes):
-    model = make_model(**changes)
+    model = make_network(**changes)
     model.compile(**RECIPE.compile_args())
     model.optimizer.build(model.trainable_variables)
     return model
@@ -166,7 +172,7 @@ def test_nan_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
     saver = {}
 
     def poison():
-        saver["model"].head.bias.assign([np.nan] * 3)
+        saver["model"].layers[-1].bias.assign([np.nan] * 3)
 
     begin = fit.SaveCheckpoints.on_train_begin
 

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_runs import Uncompiled, make_model, make_recipe, make_source
+from small_runs import Uncompiled, make_network, make_recipe, make_source
 
 from bit_keras.data.load import train_batches
 from bit_keras.errors import InputError
@@ -16,7 +16,7 @@ from bit_keras.training.tensorboard import WriteSummaries
 
 def test_scalars_are_those_of_the_history_and_images_those_of_the_batch(tmp_path):
     recipe, source = make_recipe(Uncompiled, steps=4), make_source()
-    state = train(make_model(), source, recipe, tensorboard=tmp_path, progress=False)
+    state = train(make_network(), source, recipe, tensorboard=tmp_path, progress=False)
     [path] = tmp_path.iterdir()
     scalars, pictures = {}, None
     for record in tf.data.TFRecordDataset(str(path)):
