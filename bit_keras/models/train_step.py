@@ -59,6 +59,12 @@ class ReplicaTrainStep(DistributedFit):
         # A TPU compiles all that its replicas do by itself.
         on_tpu = isinstance(self.distribute_strategy, tf.distribute.TPUStrategy)
         self.compiles_replicas = self.has_strategy and bool(jit_compile) and not on_tpu
+        self._passes = self._forward_and_backward
+        if self.compiles_replicas:
+            # Made once: `steps_per_execution` traces the step twice, and XLA compiles
+            # each function by itself. Not an attribute, which SavedModels would keep.
+            compiled = tf.function(self._passes, jit_compile=True, autograph=False)
+            self._passes = lambda *batch: compiled(*batch)
         if self.has_strategy:
             jit_compile = False
         super().compile(*args, jit_compile=jit_compile, **kwargs)
@@ -86,10 +92,7 @@ class ReplicaTrainStep(DistributedFit):
     def train_step(self, data):
         """Updates the weights once; returns the metrics. Called by Keras's `fit`."""
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
-        passes = self._forward_and_backward
-        if self.compiles_replicas:
-            passes = tf.function(passes, jit_compile=True, autograph=False)
-        loss, logits, gradients = passes(images, labels, weights)
+        loss, logits, gradients = self._passes(images, labels, weights)
         gradients = self._combined(gradients, images)
         self.optimizer.apply_gradients(
             zip(gradients, self.trainable_variables, strict=True)

@@ -10,7 +10,9 @@ import keras
 import numpy as np
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
+import bit_keras
+
+ROOT = pathlib.Path(bit_keras.__file__).parents[1]
 
 
 def run_python(program, cwd, *arguments):

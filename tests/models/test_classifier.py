@@ -49,7 +49,7 @@ def test_reset_head_starts_anew_and_keeps_the_backbone():
     features = model.features(images)
     model.compile("sgd", "mse")
     model.fit(images, np.ones((2, 3)), verbose=0)
-    for num_classes in (5, 0, 2):
+    for num_classes in (0, 5):
         model.reset_head(num_classes)
         model.compile(keras.optimizers.SGD(0.0), "mse")
         assert len(model.weights) == 43 + 2 * bool(num_classes)
@@ -96,31 +96,31 @@ def test_reset_head_asks_for_a_new_compile():
 LOAD = """
 import sys
 import keras, numpy as np, bit_keras
-model = keras.saving.load_model(sys.argv[1])
-if len(sys.argv) > 4:
-    model.load_weights(sys.argv[4])
-images = np.load(sys.argv[2])
-np.save(sys.argv[3], model(images))
-assert model.class_names == ["a", "b", "c"] and model.image_size == 64
+images = np.load("images.npy")
+for dtype in sys.argv[1:]:
+    model = keras.saving.load_model(f"{dtype}.keras")
+    assert model.class_names == ["a", "b", "c"] and model.image_size == 64
+    np.save(f"{dtype}.npy", model(images))
+    model.load_weights(f"{dtype}.weights.h5")
+    np.save(f"{dtype}-other.npy", model(images))
 """
 
 
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "float64"])
-def test_keras_files_load_in_a_fresh_process(tmp_path, dtype):
-    model = make_model(dtype=dtype, class_names=("a", "b", "c"), image_size=64)
+def test_keras_files_load_in_a_fresh_process(tmp_path):
     images = some_images(2, 40, 33)
     np.save(tmp_path / "images.npy", images)
-    arguments = [tmp_path / "model.keras", tmp_path / "images.npy", tmp_path / "y.npy"]
-    model.save(arguments[0])
-    subprocess.run([sys.executable, "-c", LOAD, *arguments], check=True)
-    np.testing.assert_array_equal(np.load(arguments[2]), model(images))
-
-    model.reset_head(3, ["a", "b", "c"])
-    model.head.bias.assign([1, 2, 3])
-    model.save_weights(tmp_path / "other.weights.h5")
-    arguments.append(tmp_path / "other.weights.h5")
-    subprocess.run([sys.executable, "-c", LOAD, *arguments], check=True)
-    np.testing.assert_array_equal(np.load(arguments[2]), model(images))
+    dtypes, expected = ("float32", "mixed_bfloat16", "float64"), {}
+    for dtype in dtypes:
+        model = make_model(dtype=dtype, class_names=("a", "b", "c"), image_size=64)
+        model.save(tmp_path / f"{dtype}.keras")
+        expected[dtype] = model(images)
+        model.reset_head(3, ["a", "b", "c"])
+        model.head.bias.assign([1, 2, 3])
+        model.save_weights(tmp_path / f"{dtype}.weights.h5")
+        expected[f"{dtype}-other"] = model(images)
+    subprocess.run([sys.executable, "-c", LOAD, *dtypes], cwd=tmp_path, check=True)
+    for name, logits in expected.items():
+        np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), logits)
 
 
 def test_head_and_pooling_compute_in_float32_under_a_mixed_policy():
@@ -130,22 +130,6 @@ def test_head_and_pooling_compute_in_float32_under_a_mixed_policy():
     assert model.features(images).dtype == model(images).dtype == "float32"
     pooled = np.mean(np.float32(model.backbone(images)), axis=(1, 2))
     np.testing.assert_allclose(model.features(images), pooled, rtol=1e-6, atol=1e-6)
-
-
-def test_fit_agrees_with_and_without_xla():
-    images, labels = some_images(4, 32, 32), np.eye(3)[[0, 1, 2, 0]]
-    results = []
-    for jit_compile in (False, True):
-        model = make_model()
-        model.compile(
-            keras.optimizers.SGD(0.01, momentum=0.9),
-            keras.losses.CategoricalCrossentropy(from_logits=True),
-            jit_compile=jit_compile,
-        )
-        history = model.fit(images, labels, epochs=3, shuffle=False, verbose=0)
-        results.append(history.history["loss"])
-    np.testing.assert_allclose(*results, rtol=1e-3)
-    assert results[0][-1] < results[0][0]
 
 
 def test_is_a_layer_in_a_functional_model():

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_runs import all_weights, make_model, mirrored, relative_l2
+from small_runs import all_weights, make_model, make_network, mirrored, relative_l2
 
 import bit_keras
 from bit_keras.errors import InputError
@@ -21,14 +21,13 @@ def examples(number):
 def fitted(replicas, batch_size=8, optimizer=None, **compile_args):
     """Returns model and history after a few steps on the same batches."""
     strategy = mirrored(replicas)
-    model = make_model(strategy)
+    model = make_network(strategy)
     with strategy.scope():
         rate = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.02, 0.01])
         model.compile(
             optimizer=optimizer or keras.optimizers.SGD(rate, momentum=0.9),
             loss=keras.losses.CategoricalCrossentropy(from_logits=True),
             weighted_metrics=["accuracy"],
-            # XLA takes long to compile; it has one case here, and whole runs do.
             **{"jit_compile": False} | compile_args,
         )
     batches = tf.data.Dataset.from_tensor_slices(examples(20)).repeat()
@@ -42,7 +41,7 @@ def fitted(replicas, batch_size=8, optimizer=None, **compile_args):
 @pytest.fixture(scope="module")
 def reference():
     """By Keras's own step, on one device and without XLA."""
-    model = make_model()
+    model = make_network()
     rate = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.02, 0.01])
     optimizer = keras.optimizers.SGD(rate, momentum=0.9)
     images, labels = examples(20)
@@ -63,7 +62,7 @@ def reference():
     [
         (1, {"batch_split": 4}),
         (1, {"clip_norm": 1e9, "jit_compile": True}),
-        (2, {"batch_split": 2, "steps_per_execution": 2}),
+        (2, {"batch_split": 2, "steps_per_execution": 2, "jit_compile": True}),
         (2, {"clip_norm": 1e9}),
     ],
 )
@@ -88,7 +87,7 @@ def test_the_norm_of_the_whole_batch_is_clipped(reference):
     rate = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.02, 0.01])
     by_keras = keras.optimizers.SGD(rate, momentum=0.9, global_clipnorm=0.1)
     expected = all_weights(fitted(1, optimizer=by_keras)[0])
-    start = all_weights(make_model())
+    start = all_weights(make_network())
     for replicas in (1, 2):
         actual = all_weights(fitted(replicas, clip_norm=0.1)[0])
         assert relative_l2(actual - start, expected - start) <= 1e-4
@@ -125,7 +124,7 @@ def test_parts_must_divide_the_batch():
 )
 def test_impossible_arguments_are_refused(argument, message):
     with pytest.raises(InputError, match=message):
-        make_model().compile(loss="mse", **argument)
+        make_network().compile(loss="mse", **argument)
 
 
 def test_a_loss_scale_hides_the_norm():
@@ -137,13 +136,31 @@ def test_a_loss_scale_hides_the_norm():
 
 
 def test_a_saved_model_is_compiled_as_before(tmp_path):
-    model, _ = fitted(1, batch_split=2, clip_norm=0.5)
+    model = make_model()
+    optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+    model.compile(optimizer, "mse", batch_split=2, clip_norm=0.5)
+    model.train_on_batch(*examples(4))
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert (loaded.batch_split, loaded.clip_norm) == (2, 0.5)
     before, after = model.optimizer.variables, loaded.optimizer.variables
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_several_steps_at_once_are_compiled_once_for_each_replica(monkeypatch):
+    compiled = []
+    function = tf.function
+
+    def noting(*args, **kwargs):
+        made = function(*args, **kwargs)
+        if args and kwargs.get("jit_compile"):
+            compiled.append(made)
+        return made
+
+    monkeypatch.setattr(tf, "function", noting)
+    fitted(2, steps_per_execution=2, jit_compile=True)
+    assert [each.experimental_get_tracing_count() for each in compiled] == [2]
 
 
 def test_recomputing_units_changes_no_gradient():
