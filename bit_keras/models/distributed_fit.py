@@ -40,11 +40,13 @@ class DistributedFit:
             super().make_train_function(force)
         elif force or self.train_function is None:
             step = self._step_of_all_replicas(self.train_step)
+            others = self.steps_per_execution - 1
 
             @tf.function(reduce_retracing=True)
             def train_function(iterator):
-                for _ in tf.range(self.steps_per_execution - 1):
-                    step(iterator)
+                if others:  # The body of a loop is traced even if it never runs.
+                    for _ in tf.range(others):
+                        step(iterator)
                 return step(iterator)
 
             self.train_function = train_function
