@@ -1,21 +1,27 @@
 """The main job as a person runs it: a process of its own, in an empty folder."""
 
+import errno
 import json
 import os
 import pathlib
-import subprocess
-import sys
+import signal
 import time
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from commands import (
+    bit_keras_command,
+    last_words,
+    run_here,
+    save_small_model,
+    write_two_classes,
+)
 
-import bit_keras
 from bit_keras.assets import doodles_folder
+from bit_keras.training import fit
 
-ROOT = pathlib.Path(bit_keras.__file__).parents[1]
 RESULTS = {
     "model.keras",
     "saved_model",
@@ -26,22 +32,6 @@ RESULTS = {
     "confusion_matrix.png",
     "predictions.png",
 }
-
-
-def command_environment():
-    """Returns the environment for a process that runs this source tree on the CPU."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-
-
-def bit_keras_command(*arguments, cwd):
-    """Runs the command of this source tree; returns the finished process."""
-    return subprocess.run(
-        [sys.executable, "-m", "bit_keras_command", *map(str, arguments)],
-        cwd=cwd,
-        env=command_environment(),
-        capture_output=True,
-        text=True,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -97,44 +87,64 @@ def test_the_saved_model_is_the_model_on_images_from_0_to_1(short_run):
     np.testing.assert_allclose(logits, model(2 * images - 1), rtol=1e-3, atol=1e-4)
 
 
-def test_the_same_command_gives_the_same_weights_in_a_new_folder(short_run):
-    folder = short_run[1]
-    done = bit_keras_command(
-        "finetune", "--steps=6", "--crop=32", "--resize=36", cwd=folder
-    )
-    assert not done.returncode, done.stderr
-    first, second = (
-        keras.saving.load_model(folder / "runs" / name / "model.keras")
-        for name in ("bit_t_r26x05-doodles", "bit_t_r26x05-doodles-2")
-    )
-    for one, other in zip(first.weights, second.weights, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_goes_on_from_a_run_with_the_images_of_a_folder(short_run, tmp_path):
+def test_goes_on_from_a_run_with_the_images_of_a_folder(
+    short_run, tmp_path, monkeypatch, capsys
+):
     """Two classes in a plain folder, which is divided, and the run's own model."""
-    for name in ("apple", "eye"):
-        (tmp_path / "mine" / name).mkdir(parents=True)
-        for path in sorted((doodles_folder() / "train" / name).iterdir())[:10]:
-            (tmp_path / "mine" / name / path.name).write_bytes(path.read_bytes())
+    write_two_classes(tmp_path / "mine")
     run = short_run[1] / "runs" / "bit_t_r26x05-doodles"
     arguments = ["finetune", "--model", run, "--dataset", "mine", "--steps=2"]
     arguments += ["--batch_size=4", "--crop=32", "--resize=32", "--out_dir=out"]
-    done = bit_keras_command(*arguments, "--json", cwd=tmp_path)
-    assert not done.returncode, done.stderr
-    report = json.loads(done.stdout)
+    assert run_here(monkeypatch, tmp_path, *arguments, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
     assert report["data"]["name"] == "mine"
     assert report["evaluation"]["num_examples"] == 4
-    again = bit_keras_command(*arguments, cwd=tmp_path)
-    assert again.returncode == 2
-    assert again.stderr.startswith("bit-keras: out is not empty; give another folder")
-    assert not again.stdout.splitlines()[3:]
+    before = contents(tmp_path / "out")
+    assert run_here(monkeypatch, tmp_path, *arguments) == 2
+    assert last_words(capsys).startswith("bit-keras: out is not empty; give another f")
+    assert contents(tmp_path / "out") == before
+
+
+def contents(folder):
+    """Returns the bytes of all files below a folder by path."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_is_interrupted_and_goes_on(tmp_path, monkeypatch, capsys):
+    """Ctrl-C after the second step; and in between, what is not the same run."""
+    save_small_model(tmp_path / "small.keras", num_classes=2)
+    write_two_classes(tmp_path / "mine")
+    arguments = ["finetune", "--model=small.keras", "--dataset=mine", "--steps=4"]
+    arguments += ["--batch_size=4", "--crop=32", "--resize=36", "--out_dir=out"]
+    end = fit.SaveCheckpoints.on_epoch_end
+
+    def press_ctrl_c(self, epoch, logs=None):
+        if epoch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        end(self, epoch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit.SaveCheckpoints, "on_epoch_end", press_ctrl_c)
+        assert run_here(monkeypatch, tmp_path, *arguments) == 130
+    assert last_words(capsys) == (
+        "bit-keras: interrupted; run the same command again to go on after step 2."
+    )
+    before = contents(tmp_path / "out")
+    assert run_here(monkeypatch, tmp_path, *arguments, "--seed=1") == 2
+    assert last_words(capsys).startswith(
+        "bit-keras: out holds an unfinished run of another configuration: `seed` was 0 "
+        "and is now 1; run the same command as before"
+    )
+    assert contents(tmp_path / "out") == before
+    assert run_here(monkeypatch, tmp_path, *arguments) == 0
+    history = json.loads((tmp_path / "out" / "history.json").read_text())
+    assert history["step"] == [1, 2, 3, 4]
+    assert not (tmp_path / "out" / "checkpoints").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dataset=no_such_set"], "no_such_set is neither a folder nor the name"),
         (["--model=bit_m_r50x9"], "bit_m_r50x"),
         (["--model=bit_l_r50x1"], "bit_l_r50x1 has no published weights"),
         (["--weights=missing.npz"], "missing.npz"),
@@ -145,12 +155,48 @@ def test_goes_on_from_a_run_with_the_images_of_a_folder(short_run, tmp_path):
         (["doodles"], "This command takes flags alone. Received: doodles"),
     ],
 )
-def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, arguments, message):
-    done = bit_keras_command("finetune", *arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert done.stderr.startswith("bit-keras: ") and done.stderr.count("\n") == 1
+def test_bad_input_is_one_sentence_and_leaves_nothing(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
+    assert run_here(monkeypatch, tmp_path, "finetune", *arguments) == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert errors.startswith("bit-keras: ") and errors.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_else_is_said_of_bad_input(tmp_path):
+    """Not by the libraries either, while they are imported."""
+    done = bit_keras_command("finetune", "--dataset=no_such_set", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("bit-keras: no_such_set is neither a folder nor the")
+    assert done.stderr.count("\n") == 1 and not done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_to(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("mine")
+    arguments = ["finetune", "--crop=32", "--resize=36"]
+
+    def run(out_dir):
+        return run_here(monkeypatch, tmp_path, *arguments, f"--out_dir={out_dir}")
+
+    assert run("file") == 2
+    assert last_words(capsys).startswith("bit-keras: file is a file; give the folder")
+    make = pathlib.Path.mkdir
+
+    def read_only(self, *args, **kwargs):
+        if "disk" in self.parts:
+            raise OSError(errno.EROFS, "Read-only file system", str(self))
+        make(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, "mkdir", read_only)
+        assert run("disk/out") == 1
+    assert last_words(capsys) == (
+        "bit-keras: Cannot make disk/out (Read-only file system)."
+    )
+    assert contents(tmp_path) == {tmp_path / "file": b"mine"}
 
 
 @pytest.mark.slow

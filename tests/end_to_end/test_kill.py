@@ -2,23 +2,29 @@
 
 import random
 import subprocess
-import sys
 import time
 
 import keras
 import numpy as np
 import pytest
-from test_finetune_command import bit_keras_command, command_environment
+from commands import (
+    PROGRAM,
+    bit_keras_command,
+    command_environment,
+    save_small_model,
+)
 
 ARGUMENTS = [
-    *("finetune", "--steps=40", "--batch_size=16", "--crop=32", "--resize=36"),
-    *("--checkpoint_steps=4", "--mixup_alpha=0.2", "--out_dir=out"),
+    *("finetune", "--model=small.keras", "--steps=40", "--batch_size=16"),
+    *("--crop=32", "--resize=36", "--checkpoint_steps=4", "--mixup_alpha=0.2"),
+    "--out_dir=out",
 ]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
+    save_small_model(folder / "small.keras")
     start = time.monotonic()
     done = bit_keras_command(*ARGUMENTS, cwd=folder)
     assert not done.returncode, done.stderr
@@ -27,10 +33,11 @@ def whole(tmp_path_factory):
 
 def test_killed_at_random_times(whole, tmp_path):
     expected, seconds = whole
+    save_small_model(tmp_path / "small.keras")
     chance = random.Random(3)
     for _ in range(2):
         process = subprocess.Popen(
-            [sys.executable, "-m", "bit_keras_command", *ARGUMENTS],
+            [*PROGRAM, *ARGUMENTS],
             cwd=tmp_path,
             env=command_environment(),
             stdout=subprocess.DEVNULL,

@@ -5,7 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_runs import all_weights, make_model, make_network, make_source
+from small_runs import (
+    all_weights,
+    make_model,
+    make_network,
+    make_source,
+    mirrored,
+    relative_l2,
+)
 
 import bit_keras
 from bit_keras.data.load import train_batches
@@ -41,6 +48,25 @@ def test_the_loss_is_that_of_the_very_batch():
     assert np.any(all_weights(student) != before)
     for weight, value in zip(teacher.weights, taught, strict=True):
         np.testing.assert_array_equal(weight, value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"batch_split": 2, "steps_per_execution": 3}],
+    ids=["plain", "parts"],
+)
+def test_two_replicas_learn_what_one_does(options):
+    results = []
+    for replicas in (1, 2):
+        strategy = mirrored(replicas)
+        student = make_network(strategy)
+        with strategy.scope():
+            distiller = Distiller(student, make_teacher())
+        train(distiller, make_source(), RECIPE, progress=False, **options)
+        results.append(all_weights(student))
+    one, two = results
+    assert relative_l2(two, one) <= 1e-6
+    assert relative_l2(all_weights(make_network()), one) > 1e-3
 
 
 def test_the_teacher_is_no_part_of_the_student():

@@ -152,6 +152,14 @@ def test_epochs_are_of_whole_executions(at_once, epochs):
     assert count_epochs(make_recipe(), at_once) == epochs
 
 
+@pytest.mark.parametrize(
+    ("steps", "at_once", "epochs"), [(11, 1, 1), (121, 1, 1), (22, 1, 2), (22, 2, 1)]
+)
+def test_steps_that_nothing_divides_are_one_epoch(steps, at_once, epochs):
+    """There is one evaluation then, at the end: epochs are of equal length."""
+    assert count_epochs(make_recipe(steps=steps), at_once) == epochs
+
+
 def test_a_backbone_that_is_not_trained_stays_as_it_is():
     model = make_model()
     model.backbone.trainable = False
