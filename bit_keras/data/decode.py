@@ -1,6 +1,5 @@
 """Image files to pixels."""
 
-import functools
 import pathlib
 
 import tensorflow as tf
@@ -120,19 +119,19 @@ def problem_of(read, decode_too=True):
         return None
     try:
         with tf.device("CPU"):
-            _decoder()(tf.constant(contents))
+            _decode_in_one_call(tf.constant(contents))
     except tf.errors.OpError:
         return "damaged or cut off"
     return None
 
 
-@functools.cache
-def _decoder():
-    """Returns `decode` as one call, so that threads do not wait for each other."""
-    return tf.function(
-        functools.partial(decode, exif=False),
-        input_signature=[tf.TensorSpec([], tf.string)],
-    )
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+def _decode_in_one_call(contents):
+    """Is `decode` for threads, which would else wait for each other at each step.
+
+    TensorFlow builds it once, whichever thread comes first.
+    """
+    return decode(contents, exif=False)
 
 
 def image_files(folder):
