@@ -1,4 +1,4 @@
-"""Opens the three kinds of weight file without trusting their content.
+"""Opens three kinds of weight file without trusting their content.
 
 Opening reads names, shapes and dtypes only; the values are read tensor by tensor. A
 claim in the file about a size is held against the bytes that are there before
@@ -22,8 +22,10 @@ from bit_keras.errors import InputError
 
 READABLE = (
     "the `.npz` of big_transfer or big_vision, the TF2 `.h5` of big_transfer, "
-    "timm's state dict as `.safetensors`"
+    "timm's state dict as `.safetensors`, the folder of a SavedModel of bit_keras"
 )
+# The graph of a SavedModel, by which its folder is known.
+SAVED_MODEL_FILE = "saved_model.pb"
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
@@ -64,9 +66,18 @@ class StoredTensor:
 
 
 def container_of(path):
-    """Tells from its first bytes what a file is: npz, hdf5 or safetensors."""
+    """Tells what a path is, a file from its first bytes.
+
+    Returns:
+        `"npz"`, `"hdf5"`, `"safetensors"` or `"saved_model"`.
+
+    Raises:
+        InputError: If it is none of these.
+    """
     if not path.exists():
         raise InputError("there is no such file")
+    if (path / SAVED_MODEL_FILE).is_file():
+        return "saved_model"
     if not path.is_file():
         raise InputError("it is no file but a folder or a device; give a weight file")
     with open(path, "rb") as file:

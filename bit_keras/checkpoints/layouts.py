@@ -163,6 +163,7 @@ LAYOUTS = (
     Layout("big_transfer", "npz", _BIG_TRANSFER.canonical_names, _kept),
     Layout("big_vision", "npz", _BIG_VISION.canonical_names, _leading_ones),
     Layout("tf2_h5", "hdf5", _names_by_order, _leading_ones),
+    Layout("saved_model", "saved_model", _BIG_TRANSFER.canonical_names, _leading_ones),
     Layout("timm", "safetensors", TIMM.canonical_names, _from_channels_first),
 )
 

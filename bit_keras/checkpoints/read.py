@@ -2,18 +2,20 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import pathlib
 import re
 
 import numpy as np
 
-from bit_keras.checkpoints import containers, layouts, names
+from bit_keras.checkpoints import containers, layouts, names, saved_models
 from bit_keras.errors import InputError
 
 _OPEN = {
     "npz": containers.open_npz,
     "hdf5": containers.open_hdf5,
     "safetensors": containers.open_safetensors,
+    "saved_model": saved_models.open_saved_model,
 }
 
 
@@ -22,8 +24,9 @@ class Checkpoint:
     """A weight file that holds one whole BiT network; made by `read_checkpoint`.
 
     Args:
-        path: Where the file lies.
-        layout: `"big_transfer"`, `"big_vision"`, `"tf2_h5"` or `"timm"`.
+        path: Where the file, or the folder of a SavedModel, lies.
+        layout: `"big_transfer"`, `"big_vision"`, `"tf2_h5"`, `"timm"` or
+            `"saved_model"`.
         architecture: The `Architecture` that its tensors make up.
         notes: Sentences for the user about what is odd in the file.
     """
@@ -32,6 +35,15 @@ class Checkpoint:
     layout: str
     architecture: names.Architecture
     notes: tuple[str, ...] = ()
+
+    def origin(self):
+        """Returns by what the file is known: its name and SHA-256, in a dict."""
+        file = self.path
+        if self.layout == "saved_model":
+            file = saved_models.weights_file(file)
+        with open(file, "rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return {"file": self.path.name, "sha256": digest}
 
     def tensors(self):
         """Yields (canonical name, array) of every tensor in the order of the network.
@@ -57,11 +69,12 @@ def read_checkpoint(path):
     """Finds out what network a weight file holds and checks every value of it.
 
     The file can be a big_transfer or big_vision `.npz`, a TF2 `.h5` of big_transfer or
-    a timm state dict as `.safetensors`; its content decides, not its name. The file is
-    read through once, one tensor in memory at a time.
+    a timm state dict as `.safetensors`; its content decides, not its name. It can also
+    be the folder of a SavedModel in the trainable form, which `export_saved_model` has
+    written. The file is read through once, one tensor in memory at a time.
 
     Args:
-        path: The weight file.
+        path: The weight file, or folder.
 
     Returns:
         A `Checkpoint`, whose `tensors()` reads the values again.

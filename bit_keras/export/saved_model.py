@@ -1,5 +1,8 @@
 """Reusable SavedModels, as TensorFlow Hub's consumers expect them."""
 
+import hashlib
+import importlib.metadata
+import json
 import pathlib
 import shutil
 import tempfile
@@ -8,37 +11,75 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from bit_keras.checkpoints import saved_models
 from bit_keras.errors import InputError, RunError
+from bit_keras.export.fold import STORED_DTYPES
+from bit_keras.export.forward import (
+    INPUT_RANGES,
+    check_outputs,
+    find_backbone,
+    forward_function,
+    image_spec,
+    rescale,
+)
+from bit_keras.export.reusable import FORMS, reusable_model
 from bit_keras.files import make_folder
-from bit_keras.models.classifier import BiTClassifier
 
-OUTPUTS = ("features", "logits", "all")
-INPUT_RANGES = ((0, 1), (-1, 1), (0, 255))
-# What float32 leaves between one run of a graph and another one of the same weights.
-TOLERANCE = 1e-6
+# Two sizes of batches and three of images that a SavedModel is tried on.
+CHECKED_SHAPES = tuple(
+    (batch, *size) for size in ((64, 64), (97, 65), (48, 128)) for batch in (1, 3)
+)
+# What is left between two runs of one network, by the coarsest dtype in it.
+TOLERANCES = {"float64": 1e-6, "float32": 1e-6, "float16": 0.05, "bfloat16": 0.2}
 
 
 def export_saved_model(
-    model, path, outputs="features", input_range=(0, 1), overwrite=False
+    model,
+    path,
+    outputs="features",
+    input_range=(0, 1),
+    form="trainable",
+    *,
+    variables="float32",
+    weight_decay=0.0,
+    recipe=None,
+    overwrite=False,
 ):
     """Writes a model as a reusable SavedModel, checked before it is kept.
 
     `hub.KerasLayer(path, trainable=True)` in tf_keras, `keras.layers.TFSMLayer(path,
     call_endpoint="serving_default")` in Keras 3 and `tf.saved_model.load(path)` all
-    accept it, and can train it: weight standardization is part of the graph.
+    accept it, and can train its trainable form.
 
     Args:
-        model: A `BiTClassifier`.
+        model: A `BiTClassifier`; a `BiTBackbone`; or a Keras model with a head of its
+            own, from images in [-1, 1] to logits, that has one `BiTBackbone` among its
+            layers.
         path: The folder to write. It appears when it is whole and has given the same
             outputs as the model.
         outputs: `"features"`, pooled, `(batch, 2048 * width)`; `"logits"`; or `"all"`,
             a dict of these two and every endpoint of the backbone.
         input_range: Range of the float32 images that the SavedModel takes: `(0, 1)` as
-            is the convention of TensorFlow Hub, `(-1, 1)` or `(0, 255)`.
-        overwrite: Whether an existing folder is replaced.
+            is the convention of TensorFlow Hub, or `(-1, 1)`; or `"uint8"` for images
+            of that dtype, from 0 to 255.
+        form: `"trainable"`, with weight standardization in the graph, so that it is
+            fine-tuned as the model is; or `"serving"`, whose kernels are standardized
+            once: the same outputs, less to compute, nothing to train.
+        variables: What the serving form stores its kernels in: `"float32"`, or
+            `"bfloat16"` or `"float16"` for half the size. It computes in the dtype of
+            the model.
+        weight_decay: If not 0, `regularization_losses` holds this, times half the sum
+            of the squares of all kernels.
+        recipe: What the model was trained by, a recipe or a dict; kept with it.
+        overwrite: Whether an existing SavedModel is replaced.
 
     Returns:
-        The path, as `pathlib.Path`.
+        The path, as `pathlib.Path`. Beside the outputs of `__call__` there are the
+        signatures `serving_default`; `image_feature_vector`, the pooled features as
+        `default`; and, for a model with an `image_size`, `image_bytes`: from encoded
+        images to `labels`, `top_probabilities` and `probabilities`, or to `features`.
+        The class names are in `assets/class_names.txt`, and what else is known about
+        the model in `assets.extra/bit_keras.json`.
 
     Raises:
         InputError: If an argument is not possible, or if the folder exists.
@@ -53,131 +94,169 @@ def export_saved_model(
     https://www.tensorflow.org/hub/common_saved_model_apis/images.
     """
     path = pathlib.Path(path)
-    _check_arguments(model, path, outputs, input_range, overwrite)
+    input_range = tuple(input_range) if isinstance(input_range, list) else input_range
+    settings = {
+        "outputs": outputs,
+        "input_range": input_range,
+        "form": form,
+        "variables": variables,
+        "weight_decay": weight_decay,
+    }
+    _check_arguments(model, settings)
+    check_target(path, overwrite)
     make_folder(path.parent)
     # Beside the target, so that the last step is a rename on one disk.
     prefix = f".{path.name}-"
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix) as folder:
         draft = pathlib.Path(folder, "saved_model")
-        reusable = reusable_model(model, outputs, input_range)
-        tf.saved_model.save(
-            reusable,
-            str(draft),
-            signatures={"serving_default": _serving_signature(reusable)},
-        )
-        _check_outputs(reusable, draft, input_range)
+        metadata = _write(model, draft, settings)
+        metadata["deviation"] = _check(model, draft, settings)
+        metadata["recipe"] = _as_dict(recipe)
+        _write_metadata(draft, metadata)
         if path.exists():
             shutil.move(path, pathlib.Path(folder, "replaced"))
         draft.rename(path)
     return path
 
 
-def _check_arguments(model, path, outputs, input_range, overwrite):
-    if not isinstance(model, BiTClassifier):
+def _check_arguments(model, settings):
+    find_backbone(model)
+    check_outputs(model, settings["outputs"])
+    choices = {"input_range": INPUT_RANGES, "form": FORMS, "variables": STORED_DTYPES}
+    for name, allowed in choices.items():
+        if settings[name] not in allowed:
+            raise InputError(
+                f"`{name}` must be one of {allowed}. Received: {settings[name]!r}"
+            )
+    if settings["form"] == "trainable" and settings["variables"] != "float32":
         raise InputError(
-            f"`model` must be a BiTClassifier. Received: {type(model).__name__}"
+            'Only the serving form can be stored in half precision; give form="serving"'
+            f", or leave `variables`. Received: variables={settings['variables']!r}"
         )
-    if outputs not in OUTPUTS:
-        raise InputError(f"`outputs` must be one of {OUTPUTS}. Received: {outputs!r}")
-    if input_range not in INPUT_RANGES:
+    if settings["form"] == "serving" and settings["weight_decay"]:
         raise InputError(
-            f"`input_range` must be one of {INPUT_RANGES}. Received: {input_range!r}"
+            "The serving form is not trained, so that it has no `weight_decay`. "
+            f"Received: {settings['weight_decay']}"
         )
-    if outputs != "features" and not model.num_classes:
-        raise InputError(
-            f'The model has no head; export it with outputs="features". Received: '
-            f"outputs={outputs!r}"
-        )
+    if any("\n" in name for name in getattr(model, "class_names", None) or ()):
+        raise InputError("A class name of the model has more than one line; rename it.")
+
+
+def check_target(path, overwrite):
+    """Raises `InputError` unless a SavedModel may be written to a path."""
     if path.exists() and not overwrite:
         raise InputError(
             f"{path} exists; choose another folder, or allow it to be replaced with "
             "`overwrite`."
         )
-    if path.exists() and not (path / "saved_model.pb").is_file():
+    if path.exists() and not saved_models.is_saved_model(path):
         raise InputError(
             f"{path} is not a SavedModel, and only such a folder is ever replaced; "
             "choose another one."
         )
 
 
-def reusable_model(model, outputs, input_range):
-    """Returns an object with the interface of a reusable SavedModel, not yet saved.
+def _write(model, folder, settings):
+    """Writes a SavedModel; returns what is known about it before it is tried."""
+    reusable, signatures = reusable_model(model, **settings)
+    names = getattr(model, "class_names", None)
+    with tempfile.TemporaryDirectory() as assets:
+        if names and settings["outputs"] != "features":
+            file = pathlib.Path(
+                assets, pathlib.Path(saved_models.CLASS_NAMES_FILE).name
+            )
+            file.write_text("\n".join(names) + "\n", encoding="utf-8")
+            reusable.class_names = tf.saved_model.Asset(str(file))
+        tf.saved_model.save(reusable, str(folder), signatures=signatures)
+    return _describe(model, reusable, signatures, settings)
 
-    Args:
-        model: A `BiTClassifier`.
-        outputs: As in `export_saved_model`.
-        input_range: As in `export_saved_model`.
 
-    Returns:
-        A trackable object, callable on images, with `variables`, `trainable_variables`
-        and `regularization_losses`.
+def _describe(model, reusable, signatures, settings):
+    backbone = find_backbone(model)
+    return {
+        "bit_keras": importlib.metadata.version("bit-keras"),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        **settings,
+        "signatures": sorted(signatures),
+        "architecture": {
+            "name": backbone.architecture.name,
+            "units": list(backbone.units),
+            "width": backbone.width,
+            "num_classes": getattr(model, "num_classes", None),
+        },
+        "image_size": getattr(model, "image_size", None),
+        "policy": backbone.dtype_policy.name,
+        "origin": backbone.origin,
+        "fingerprint": _fingerprint(getattr(reusable, saved_models.WEIGHTS)),
+    }
+
+
+def _fingerprint(stored):
+    """Returns a checksum of names and values, one tensor in memory at a time."""
+    digest = hashlib.sha256()
+    for name, variable in stored.items():
+        digest.update(name.encode())
+        digest.update(variable.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _as_dict(recipe):
+    return recipe.to_dict() if hasattr(recipe, "to_dict") else recipe
+
+
+def _write_metadata(folder, metadata):
+    file = folder / saved_models.METADATA_FILE
+    file.parent.mkdir()
+    file.write_text(json.dumps(metadata, indent=1), encoding="utf-8")
+
+
+def _check(model, folder, settings):
+    """Returns the largest deviation of a SavedModel from its model.
+
+    Raises:
+        RunError: If that is more than rounding.
     """
-    compute = _forward_function(model, outputs)
-    low, high = input_range
-
-    @tf.function(autograph=False)
-    def call(images, training=False):
-        del training  # BiT computes the same; consumers pass it all the same.
-        return compute((images - low) * (2 / (high - low)) - 1)
-
-    images = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
-    for training in (False, True):
-        call.get_concrete_function(images, training=training)
-    root = tf.train.Checkpoint()
-    root.__call__ = call
-    # The head is no part of the features, and would never get a gradient.
-    used = model.backbone if outputs == "features" else model
-    root.variables = [variable.value for variable in used.variables]
-    root.trainable_variables = [variable.value for variable in used.trainable_variables]
-    root.regularization_losses = []
-    return root
-
-
-def _forward_function(model, outputs):
-    """Returns the function from images in [-1, 1] to the chosen outputs."""
-    if outputs == "logits":
-        return model
-    if outputs == "features":
-        return model.features
-    with_endpoints = keras.Model(model.backbone.input, model.backbone.endpoints)
-
-    def compute_all(images):
-        endpoints = with_endpoints(images)
-        features = model.pool(endpoints["pre_logits_2d"])
-        return {**endpoints, "features": features, "logits": model.head(features)}
-
-    return compute_all
-
-
-def _serving_signature(reusable):
-    """Returns the default signature, whose outputs have names."""
-
-    @tf.function(
+    outputs, input_range = settings["outputs"], settings["input_range"]
+    forward = forward_function(model, outputs)
+    expect = tf.function(
+        lambda images: forward(rescale(images, input_range)),
         autograph=False,
-        input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, "images")],
+        input_signature=[image_spec(input_range)],
     )
-    def serve(images):
-        outputs = reusable.__call__(images)
-        return outputs if isinstance(outputs, dict) else {"outputs": outputs}
-
-    return serve
-
-
-def _check_outputs(reusable, folder, input_range):
-    """Raises `RunError` unless the saved model computes what the live one does."""
     loaded = tf.saved_model.load(str(folder))
+    policy = find_backbone(model).dtype_policy
+    tolerance = max(
+        TOLERANCES[d] for d in (policy.compute_dtype, settings["variables"])
+    )
+    largest = 0.0
+    for shape in CHECKED_SHAPES:
+        images = _random_images((*shape, 3), input_range)
+        expected, actual = expect(images), loaded(images)
+        if outputs != "all":
+            expected = expected[outputs]
+        deviation = max_deviation(actual, expected)
+        if not deviation <= tolerance:  # so that NaN fails
+            raise RunError(
+                "The SavedModel does not give the model's outputs and was not kept: "
+                f"relative deviation {deviation:.1e} on images of shape {shape}, "
+                f"expected at most {tolerance:.0e}."
+            )
+        largest = max(largest, deviation)
+    return float(largest)
+
+
+def _random_images(shape, input_range):
     random = np.random.default_rng(0)
-    for shape in ((1, 64, 64, 3), (2, 97, 65, 3)):
-        images = random.uniform(*input_range, size=shape).astype(np.float32)
-        outputs = map(tf.nest.flatten, (reusable.__call__(images), loaded(images)))
-        for expected, actual in zip(*outputs, strict=True):
-            deviation = _relative_deviation(actual, expected)
-            if not deviation <= TOLERANCE:  # so that NaN fails
-                raise RunError(
-                    "The SavedModel does not give the model's outputs and was not "
-                    f"kept: relative deviation {deviation:.1e} on images of shape "
-                    f"{shape}, expected at most {TOLERANCE:.0e}."
-                )
+    if input_range == "uint8":
+        return tf.constant(random.integers(0, 256, shape), tf.uint8)
+    return tf.constant(random.uniform(*input_range, size=shape), tf.float32)
+
+
+def max_deviation(actual, expected):
+    """Returns the largest relative L2 deviation among (nested) outputs."""
+    flat = map(tf.nest.flatten, (actual, expected))
+    return max(_relative_deviation(*pair) for pair in zip(*flat, strict=True))
 
 
 def _relative_deviation(actual, expected):

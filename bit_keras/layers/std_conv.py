@@ -92,6 +92,9 @@ class StdConv2D(keras.layers.Layer):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.input_spec = keras.layers.InputSpec(ndim=4)
+        # Not where something has put standardized kernels into the place of the
+        # stored ones, as an export for inference does.
+        self.standardizes = True
 
     def build(self, input_shape):
         self.kernel = self.add_weight(
@@ -107,10 +110,11 @@ class StdConv2D(keras.layers.Layer):
 
     def call(self, inputs):
         padding = (self.kernel_size - 1) // 2
+        kernel = self.standardized_kernel() if self.standardizes else self.kernel
         # Not `keras.ops.conv`, which can only pad unevenly or not at all.
         return tf.nn.conv2d(
             inputs,
-            ops.cast(self.standardized_kernel(), self.compute_dtype),
+            ops.cast(kernel, self.compute_dtype),
             strides=self.strides,
             padding=[[0, 0], [padding, padding], [padding, padding], [0, 0]],
         )

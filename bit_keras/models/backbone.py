@@ -1,5 +1,6 @@
 """The BiT ResNet-v2, as in google-research/big_transfer (`bit_tf2/models.py`)."""
 
+import itertools
 import numbers
 
 import keras
@@ -81,6 +82,11 @@ class ResidualUnit(keras.layers.Layer):
         x = self.conv_c(self.norm_c(x))
         return x + shortcut
 
+    def convolutions(self):
+        """Returns the `StdConv2D` layers of the unit."""
+        all_of_them = (self.projection, self.conv_a, self.conv_b, self.conv_c)
+        return [conv for conv in all_of_them if conv is not None]
+
     def named_variables(self, prefix):
         """Returns the variables by published name; `prefix` is that of the unit."""
         named = {}
@@ -155,6 +161,8 @@ class BiTBackbone(keras.Model):
         self.dtype_policy = policy
         self.units = architecture.units
         self.width = architecture.width
+        # Name and SHA-256 of the file that the weights were first read from, if any.
+        self.origin = None
         if not trainable:
             # Set afterwards: as an argument it would not reach the layers inside.
             self.trainable = False
@@ -206,6 +214,11 @@ class BiTBackbone(keras.Model):
             for block, unit in self.architecture.block_units()
         ]
 
+    def convolutions(self):
+        """Returns all `StdConv2D` layers of the network."""
+        inner = (unit.convolutions() for unit in self._units())
+        return [self.get_layer("root_conv"), *itertools.chain.from_iterable(inner)]
+
     def named_variables(self):
         """Returns the variables by published name, in the published order."""
         variables = {names.ROOT_KERNEL: self.get_layer("root_conv").kernel}
@@ -222,11 +235,15 @@ class BiTBackbone(keras.Model):
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "name": self.name,
             "trainable": self.trainable,
+            "origin": self.origin,
         }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+        origin = config.get("origin")
+        backbone = cls(**{k: v for k, v in config.items() if k != "origin"})
+        backbone.origin = origin
+        return backbone
 
 
 def check_architecture(depth, width, units):

@@ -8,6 +8,7 @@ from keras import ops
 
 from bit_keras.checkpoints import names
 from bit_keras.checkpoints.read import read_checkpoint
+from bit_keras.checkpoints.saved_models import read_class_names, read_metadata
 from bit_keras.errors import InputError
 from bit_keras.models.backbone import BiTBackbone, wide_dtype
 from bit_keras.models.presets import get_preset
@@ -184,6 +185,35 @@ class BiTClassifier(ReplicaTrainStep, keras.Model):
         if path is not None:
             load_weights(model, path)
         return model
+
+    @classmethod
+    def from_saved_model(cls, path, dtype=None, **kwargs):
+        """Makes the model that an export in the trainable form was made of.
+
+        The weights are read, bit by bit; nothing of the SavedModel's graph is run.
+
+        Args:
+            path: The folder of a SavedModel that `export_saved_model` has written.
+            dtype: Dtype or policy of the backbone; by default what was exported.
+            **kwargs: Of `BiTClassifier`, in place of what was exported.
+
+        Returns:
+            A `BiTClassifier`, with a head if the export has one.
+
+        Raises:
+            InputError: If it is no such SavedModel.
+
+        Example:
+
+        >>> model = BiTClassifier.from_saved_model("exports/pets")
+        """
+        metadata = read_metadata(path)
+        exported = {
+            "class_names": read_class_names(path),
+            "image_size": metadata["image_size"],
+        }
+        policy = dtype or metadata["policy"]
+        return cls.from_checkpoint(path, dtype=policy, **{**exported, **kwargs})
 
     @classmethod
     def from_architecture(cls, architecture, num_classes=None, dtype=None, **kwargs):

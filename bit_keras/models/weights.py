@@ -59,6 +59,7 @@ def assign_checkpoint(model, checkpoint):
         if name in variables:
             variable = variables[name]
             variable.assign(tensor.reshape(variable.shape).astype(variable.dtype))
+    getattr(model, "backbone", model).origin = checkpoint.origin()
 
 
 def _describe_mismatch(checkpoint, wanted):
