@@ -14,9 +14,8 @@ from bit_keras.errors import InputError
 # A folder that TensorFlow leaves to others; nothing in it is part of the graph.
 METADATA_FILE = "assets.extra/bit_keras.json"
 CLASS_NAMES_FILE = "assets/class_names.txt"
-# The attribute of the root that holds the variables by their canonical names.
-WEIGHTS = "weights"
-_KEY = re.compile(rf"{WEIGHTS}/(.+)/\.ATTRIBUTES/VARIABLE_VALUE")
+# The root of an export has `weights`: its variables by their canonical names.
+_KEY = re.compile(r"weights/(.+)/\.ATTRIBUTES/VARIABLE_VALUE")
 _VARIABLES = "variables/variables"
 
 
@@ -71,19 +70,19 @@ def open_saved_model(path):
             "it is a SavedModel in the serving form, whose kernels are standardized "
             "for good; export the model with form=`trainable`, which can be read back"
         )
+    yield list(stored_tensors(path).values())
+
+
+def stored_tensors(path):
+    """Returns {name: `StoredTensor`} of the variables of an export."""
     reader = tf.train.load_checkpoint(str(pathlib.Path(path, _VARIABLES)))
-    shapes = reader.get_variable_to_shape_map()
     dtypes = reader.get_variable_to_dtype_map()
-    yield [
-        StoredTensor(
-            _unescaped(match[1]),
-            tuple(shapes[key]),
-            dtypes[key].name,
-            functools.partial(reader.get_tensor, key),
-        )
-        for key in sorted(shapes)
-        if (match := _KEY.fullmatch(key))
-    ]
+    stored = {}
+    for key, shape in sorted(reader.get_variable_to_shape_map().items()):
+        if match := _KEY.fullmatch(key):
+            name, read = _unescaped(match[1]), functools.partial(reader.get_tensor, key)
+            stored[name] = StoredTensor(name, tuple(shape), dtypes[key].name, read)
+    return stored
 
 
 def _unescaped(key):

@@ -11,11 +11,12 @@ from absl import flags
 
 from bit_keras.cli.common import define_overwrite_flag
 from bit_keras.errors import InputError
-from bit_keras.export.saved_model import INPUT_RANGES, OUTPUTS, export_saved_model
+from bit_keras.export.forward import OUTPUTS
+from bit_keras.export.saved_model import export_saved_model
 from bit_keras.workflows.folders import SAVED_MODEL_FOLDER
 from bit_keras.workflows.models import open_model
 
-RANGES = {f"{low},{high}": (low, high) for low, high in INPUT_RANGES}
+RANGES = {"0,1": (0, 1), "-1,1": (-1, 1), "uint8": "uint8"}
 
 
 def define_flags(values):
@@ -57,6 +58,6 @@ def run(values, arguments):
         values.out_dir or pathlib.Path("exports", name, SAVED_MODEL_FOLDER),
         values.outputs,
         RANGES[values.input_range],
-        values.overwrite,
+        overwrite=values.overwrite,
     )
     print(f"SavedModel, images in [{values.input_range}] to {values.outputs}: {path}")

@@ -1,5 +1,6 @@
 """Finds the command, parses its flags, runs it and words its failure."""
 
+import contextlib
 import difflib
 import importlib
 import signal
@@ -37,7 +38,7 @@ def main(argv):
         and the number of the signal that has interrupted it.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _unwinding_at_sigterm():
             warnings.showwarning = _show_note
             return _run(list(argv))
     except (InputError, flags.Error) as error:
@@ -48,6 +49,24 @@ def main(argv):
         return _complain(error, FAILURE_STATUS)
     except KeyboardInterrupt:
         return _complain("interrupted.", SIGNAL_STATUS + signal.SIGINT)
+
+
+@contextlib.contextmanager
+def _unwinding_at_sigterm():
+    """Ends by an exception, so that what is half written is removed on the way."""
+
+    def stop(number, frame):
+        sys.exit(_complain("interrupted.", SIGNAL_STATUS + number))
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # Not in the main thread, where no handler can be set.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(argv):

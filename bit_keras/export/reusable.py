@@ -5,7 +5,6 @@ import functools
 
 import tensorflow as tf
 
-from bit_keras.checkpoints.saved_models import WEIGHTS
 from bit_keras.export import fold
 from bit_keras.export.forward import (
     find_backbone,
@@ -46,7 +45,7 @@ def reusable_model(
     root = tf.train.Checkpoint()
     stored, in_place = _weights(model, outputs, form, variables)
     # First, so that a checkpoint calls them by these names.
-    setattr(root, WEIGHTS, stored)
+    root.weights = stored
     root.variables = list(stored.values())
     root.trainable_variables = [v for v in stored.values() if v.trainable]
     root.regularization_losses = _penalties(stored, weight_decay)

@@ -109,8 +109,9 @@ def export_saved_model(
     prefix = f".{path.name}-"
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix) as folder:
         draft = pathlib.Path(folder, "saved_model")
-        metadata = _write(model, draft, settings)
-        metadata["deviation"] = _check(model, draft, settings)
+        reusable, metadata = _write(model, draft, settings)
+        metadata["fingerprint"] = _check_values(draft, reusable)
+        metadata["deviation"] = _check_outputs(draft, reusable, model, settings)
         metadata["recipe"] = _as_dict(recipe)
         _write_metadata(draft, metadata)
         if path.exists():
@@ -157,7 +158,7 @@ def check_target(path, overwrite):
 
 
 def _write(model, folder, settings):
-    """Writes a SavedModel; returns what is known about it before it is tried."""
+    """Writes a SavedModel; returns what was written and what is known about it."""
     reusable, signatures = reusable_model(model, **settings)
     names = getattr(model, "class_names", None)
     with tempfile.TemporaryDirectory() as assets:
@@ -168,10 +169,10 @@ def _write(model, folder, settings):
             file.write_text("\n".join(names) + "\n", encoding="utf-8")
             reusable.class_names = tf.saved_model.Asset(str(file))
         tf.saved_model.save(reusable, str(folder), signatures=signatures)
-    return _describe(model, reusable, signatures, settings)
+    return reusable, _describe(model, signatures, settings)
 
 
-def _describe(model, reusable, signatures, settings):
+def _describe(model, signatures, settings):
     backbone = find_backbone(model)
     return {
         "bit_keras": importlib.metadata.version("bit-keras"),
@@ -188,17 +189,7 @@ def _describe(model, reusable, signatures, settings):
         "image_size": getattr(model, "image_size", None),
         "policy": backbone.dtype_policy.name,
         "origin": backbone.origin,
-        "fingerprint": _fingerprint(getattr(reusable, saved_models.WEIGHTS)),
     }
-
-
-def _fingerprint(stored):
-    """Returns a checksum of names and values, one tensor in memory at a time."""
-    digest = hashlib.sha256()
-    for name, variable in stored.items():
-        digest.update(name.encode())
-        digest.update(variable.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _as_dict(recipe):
@@ -211,7 +202,43 @@ def _write_metadata(folder, metadata):
     file.write_text(json.dumps(metadata, indent=1), encoding="utf-8")
 
 
-def _check(model, folder, settings):
+def _check_values(folder, reusable):
+    """Compares what lies on the disk with the variables, one tensor at a time.
+
+    Returns:
+        A checksum of names and values.
+
+    Raises:
+        RunError: If a single bit differs.
+    """
+    digest = hashlib.sha256()
+    stored = saved_models.stored_tensors(folder)
+    for name, variable in reusable.weights.items():
+        value = variable.numpy().tobytes()
+        if stored[name].read().tobytes() != value:
+            raise RunError(
+                f"The SavedModel was not kept: `{name}` was not written as it is; look "
+                "at the disk and try again."
+            )
+        digest.update(name.encode())
+        digest.update(value)
+    return digest.hexdigest()
+
+
+def _load_sharing(folder, reusable):
+    """Loads a SavedModel that shares the memory of the variables it was written from.
+
+    A second copy of the weights of the largest networks would not fit everywhere; what
+    is on the disk is compared by itself.
+    """
+    options = tf.saved_model.LoadOptions(experimental_skip_checkpoint=True)
+    loaded = tf.saved_model.load(str(folder), options=options)
+    for name, variable in reusable.weights.items():
+        loaded.weights[name].assign(tf.convert_to_tensor(variable))
+    return loaded
+
+
+def _check_outputs(folder, reusable, model, settings):
     """Returns the largest deviation of a SavedModel from its model.
 
     Raises:
@@ -224,11 +251,9 @@ def _check(model, folder, settings):
         autograph=False,
         input_signature=[image_spec(input_range)],
     )
-    loaded = tf.saved_model.load(str(folder))
-    policy = find_backbone(model).dtype_policy
-    tolerance = max(
-        TOLERANCES[d] for d in (policy.compute_dtype, settings["variables"])
-    )
+    loaded = _load_sharing(folder, reusable)
+    compute_dtype = find_backbone(model).compute_dtype
+    tolerance = max(TOLERANCES[d] for d in (compute_dtype, settings["variables"]))
     largest = 0.0
     for shape in CHECKED_SHAPES:
         images = _random_images((*shape, 3), input_range)

@@ -110,7 +110,9 @@ class StdConv2D(keras.layers.Layer):
 
     def call(self, inputs):
         padding = (self.kernel_size - 1) // 2
-        kernel = self.standardized_kernel() if self.standardizes else self.kernel
+        kernel = (
+            self._standardized_in_turn(inputs) if self.standardizes else self.kernel
+        )
         # Not `keras.ops.conv`, which can only pad unevenly or not at all.
         return tf.nn.conv2d(
             inputs,
@@ -118,6 +120,12 @@ class StdConv2D(keras.layers.Layer):
             strides=self.strides,
             padding=[[0, 0], [padding, padding], [padding, padding], [0, 0]],
         )
+
+    def _standardized_in_turn(self, inputs):
+        # TensorFlow would else begin a step with the kernels of all layers, and hold a
+        # second copy of the weights of the whole network.
+        with tf.control_dependencies([inputs]):
+            return self.standardized_kernel()
 
     def standardized_kernel(self):
         """Returns the kernel that the convolution uses, in float32 or wider."""

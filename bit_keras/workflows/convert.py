@@ -3,6 +3,7 @@
 import pathlib
 
 from bit_keras.checkpoints.read import read_checkpoint
+from bit_keras.checkpoints.saved_models import is_saved_model
 from bit_keras.checkpoints.write import write_npz, write_safetensors
 from bit_keras.errors import InputError
 from bit_keras.files import replaced
@@ -19,7 +20,7 @@ def convert(source, target, overwrite=False):
 
     Args:
         source: A weight file that `BiTClassifier.from_checkpoint` takes, a `.keras`
-            file, or the folder of a run.
+            file, the folder of a run, or that of a SavedModel in the trainable form.
         target: The file to write; its suffix, one of `TARGETS`, chooses the layout:
             big_transfer's `.npz`, timm's `.safetensors`, or Keras's own two.
         overwrite: Whether an existing target is replaced.
@@ -37,7 +38,7 @@ def convert(source, target, overwrite=False):
     >>> convert("BiT-M-R50x1.npz", "bit_m_r50x1.safetensors")
     """
     source, target = pathlib.Path(source), pathlib.Path(target)
-    if source.is_dir():
+    if source.is_dir() and not is_saved_model(source):
         source /= MODEL_FILE
     suffix = next((s for s in TARGETS if target.name.endswith(s)), None)
     if suffix is None:
@@ -56,7 +57,7 @@ def convert(source, target, overwrite=False):
 
 def _convert_model(source, target, suffix):
     """Converts by way of a model, where one side is a file of Keras's own."""
-    if source.suffix == ".keras":
+    if source.suffix == ".keras" or is_saved_model(source):
         model = open_model(source)
     else:
         model = BiTClassifier.from_checkpoint(source)

@@ -4,6 +4,7 @@ import pathlib
 
 import keras
 
+from bit_keras.checkpoints.saved_models import is_saved_model
 from bit_keras.errors import InputError, first_line
 from bit_keras.models.classifier import BiTClassifier
 from bit_keras.models.presets import get_preset
@@ -17,7 +18,8 @@ def open_model(model, num_classes=None, weights="published"):
 
     Args:
         model: The name of a preset; or the path of a `.keras` file, of the folder of a
-            fine-tuning run, or of a published weight file.
+            fine-tuning run or of a SavedModel in the trainable form, or of a published
+            weight file.
         num_classes: If given and not the model's, it gets a head of zeros for as many.
         weights: For a preset: `"published"`, the path of a weight file, or `"none"`.
 
@@ -35,10 +37,12 @@ def open_model(model, num_classes=None, weights="published"):
             f"Weights can be chosen for a preset alone; {model} has its own. Received: "
             f"weights {weights}"
         )
+    if is_saved_model(path):
+        return _with_classes(BiTClassifier.from_saved_model(path), num_classes)
     if path.is_dir():
         path /= MODEL_FILE
     if path.suffix == ".keras":
-        return _load_keras_model(path, num_classes)
+        return _with_classes(_load_keras_model(path), num_classes)
     if _is_path(path):
         if not path.is_file():
             raise _missing(path)
@@ -120,19 +124,23 @@ def check_fit(model, source, advice):
 
 def _missing(path):
     return InputError(
-        f"{path} is not there; give a preset, a .keras file, the folder of a run, or a "
-        "weight file."
+        f"{path} is not there; give a preset, a .keras file, the folder of a run or of "
+        "a SavedModel, or a weight file."
     )
 
 
-def _load_keras_model(path, num_classes):
+def _with_classes(model, num_classes):
+    if num_classes not in (None, model.num_classes):
+        model.reset_head(num_classes)
+    return model
+
+
+def _load_keras_model(path):
     model = _load_keras(path)
     if not isinstance(model, BiTClassifier):
         raise InputError(
             f"{path} must hold a BiTClassifier. Received: {type(model).__name__}"
         )
-    if num_classes not in (None, model.num_classes):
-        model.reset_head(num_classes)
     return model
 
 
