@@ -8,27 +8,16 @@ import shutil
 import tempfile
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from bit_keras.checkpoints import saved_models
 from bit_keras.errors import InputError, RunError
+from bit_keras.export.compare import largest_deviation
 from bit_keras.export.fold import STORED_DTYPES
-from bit_keras.export.forward import (
-    INPUT_RANGES,
-    check_outputs,
-    find_backbone,
-    forward_function,
-    image_spec,
-    rescale,
-)
+from bit_keras.export.forward import INPUT_RANGES, check_outputs, find_backbone
 from bit_keras.export.reusable import FORMS, reusable_model
 from bit_keras.files import make_folder
 
-# Two sizes of batches and three of images that a SavedModel is tried on.
-CHECKED_SHAPES = tuple(
-    (batch, *size) for size in ((64, 64), (97, 65), (48, 128)) for batch in (1, 3)
-)
 # What is left between two runs of one network, by the coarsest dtype in it.
 TOLERANCES = {"float64": 1e-6, "float32": 1e-6, "float16": 0.05, "bfloat16": 0.2}
 
@@ -239,53 +228,14 @@ def _load_sharing(folder, reusable):
 
 
 def _check_outputs(folder, reusable, model, settings):
-    """Returns the largest deviation of a SavedModel from its model.
-
-    Raises:
-        RunError: If that is more than rounding.
-    """
-    outputs, input_range = settings["outputs"], settings["input_range"]
-    forward = forward_function(model, outputs)
-    expect = tf.function(
-        lambda images: forward(rescale(images, input_range)),
-        autograph=False,
-        input_signature=[image_spec(input_range)],
-    )
+    """Returns the largest deviation of a SavedModel from its model."""
     loaded = _load_sharing(folder, reusable)
+    outputs, input_range = settings["outputs"], settings["input_range"]
+
+    def run(images):
+        computed = loaded(images)
+        return computed if outputs == "all" else {outputs: computed}
+
     compute_dtype = find_backbone(model).compute_dtype
     tolerance = max(TOLERANCES[d] for d in (compute_dtype, settings["variables"]))
-    largest = 0.0
-    for shape in CHECKED_SHAPES:
-        images = _random_images((*shape, 3), input_range)
-        expected, actual = expect(images), loaded(images)
-        if outputs != "all":
-            expected = expected[outputs]
-        deviation = max_deviation(actual, expected)
-        if not deviation <= tolerance:  # so that NaN fails
-            raise RunError(
-                "The SavedModel does not give the model's outputs and was not kept: "
-                f"relative deviation {deviation:.1e} on images of shape {shape}, "
-                f"expected at most {tolerance:.0e}."
-            )
-        largest = max(largest, deviation)
-    return float(largest)
-
-
-def _random_images(shape, input_range):
-    random = np.random.default_rng(0)
-    if input_range == "uint8":
-        return tf.constant(random.integers(0, 256, shape), tf.uint8)
-    return tf.constant(random.uniform(*input_range, size=shape), tf.float32)
-
-
-def max_deviation(actual, expected):
-    """Returns the largest relative L2 deviation among (nested) outputs."""
-    flat = map(tf.nest.flatten, (actual, expected))
-    return max(_relative_deviation(*pair) for pair in zip(*flat, strict=True))
-
-
-def _relative_deviation(actual, expected):
-    """Returns the norm of the difference over the norm of what is expected."""
-    difference = np.linalg.norm(np.float64(actual) - np.float64(expected))
-    # The logits of a new head are all zero.
-    return difference and difference / np.linalg.norm(np.float64(expected))
+    return largest_deviation(run, model, outputs, input_range, tolerance)
