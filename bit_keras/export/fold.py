@@ -23,20 +23,26 @@ def folded_variables(variables, convolutions, dtype="float32"):
         {name: `tf.Variable`}, not trainable, in the same order: the standardized kernel
         for each kernel of these layers, and a copy of everything else.
     """
-    # In a graph, which TensorFlow rounds in another way than single operations: so the
-    # kernels are those of the trainable form to the last bit.
-    standardized = {
-        id(conv.kernel): tf.function(conv.standardized_kernel, autograph=False)
-        for conv in convolutions
-    }
+    layers = {id(conv.kernel): conv for conv in convolutions}
 
     def fold(name, variable):
-        value = standardized.get(id(variable), lambda: variable.value)()
+        is_kernel = id(variable) in layers
+        value = _standardized(layers[id(variable)]) if is_kernel else variable.value
         is_vector = len(variable.shape) < 2
         value = value if is_vector else tf.cast(value, dtype)
         return tf.Variable(value, trainable=False, name=name)
 
     return {name: fold(name, variable) for name, variable in variables.items()}
+
+
+def _standardized(conv):
+    """Returns the kernel that a layer uses in the trainable form, to the last bit.
+
+    It is computed in a graph, which TensorFlow rounds in another way than single
+    operations.
+    """
+    graph = tf.function(conv.standardized_kernel, autograph=False)
+    return graph.get_concrete_function()()
 
 
 @contextlib.contextmanager

@@ -1,5 +1,3 @@
-import warnings
-
 import keras
 import numpy as np
 import pytest
@@ -44,32 +42,6 @@ def test_features_of_images_from_0_to_1(model, features_folder):
     assert_close(serve(images=tf.constant(IMAGES))["outputs"], expected)
     assert len(loaded.variables) == len(model.backbone.variables)
     assert len(loaded.trainable_variables) == len(model.backbone.variables)
-
-
-def test_hub_layer_trains_all_of_it_in_tf_keras(model, features_folder):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tensorflow-hub imports pkg_resources
-        import tensorflow_hub as hub
-        import tf_keras
-    layer = hub.KerasLayer(str(features_folder), trainable=True)
-    classifier = tf_keras.Sequential([layer, tf_keras.layers.Dense(2)])
-    assert_close(layer(IMAGES), model.features(2 * IMAGES - 1))
-    classifier.build(IMAGES.shape)
-    before = [np.array(weight) for weight in layer.trainable_weights]
-    assert len(before) == len(model.backbone.trainable_variables)
-    classifier.compile(
-        tf_keras.optimizers.SGD(0.1),
-        tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
-    classifier.fit(IMAGES, np.array([0, 1]), verbose=0)
-    for old, new in zip(before, layer.trainable_weights, strict=True):
-        assert np.abs(old - new).max() > 0, new.name
-
-
-def test_tfsm_layer_runs_it_in_keras_3(model, features_folder):
-    layer = keras.layers.TFSMLayer(features_folder, call_endpoint="serving_default")
-    assert_close(layer(IMAGES)["outputs"], model.features(2 * IMAGES - 1))
-    assert len(layer.trainable_weights) >= len(model.backbone.trainable_variables)
 
 
 @pytest.mark.parametrize(
