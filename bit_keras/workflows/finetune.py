@@ -66,17 +66,18 @@ def finetune(
     >>> finetune(model, "cifar10", out_dir="runs/cifar10").evaluation.top1
     """
     options = RunOptions.of(options)
+    source = open_source(dataset, data_dir)
+    recipe = recipe or rule_for(source)
 
     def export(model, out_dir):
         path = out_dir / SAVED_MODEL_FOLDER
-        export_saved_model(model, path, "logits", overwrite=True)
+        export_saved_model(model, path, "logits", recipe=recipe, overwrite=True)
         options.say(f"SavedModel, images in [0, 1] to logits: {path}")
 
-    source = open_source(dataset, data_dir)
     return run_training(
         model,
         source,
-        recipe or rule_for(source),
+        recipe,
         out_dir,
         export,
         what="fine-tuned",

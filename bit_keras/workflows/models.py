@@ -148,7 +148,7 @@ def _load_keras(path):
     if not path.is_file():
         raise _missing(path)
     try:
-        return keras.saving.load_model(path)
+        return keras.saving.load_model(path, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
             f"{path} is not a whole .keras file. Keras says: {first_line(error)}"
