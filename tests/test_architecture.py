@@ -11,13 +11,14 @@ import bit_keras
 
 PACKAGE = pathlib.Path(bit_keras.__file__).parent
 # What anything may import.
-LEAVES = {"errors", "files", "progress"}
+LEAVES = {"errors", "files", "progress", "versions"}
 MODELLING = {"layers", "checkpoints", "models"}
 FEEDING = {"recipes", "assets", "data"}
 MAY_IMPORT = {
     "errors": set(),
     "files": set(),
     "progress": set(),
+    "versions": set(),
     "assets": set(),
     "layers": set(),
     "checkpoints": set(),

@@ -2,14 +2,12 @@
 
 import collections
 import datetime
-import importlib.metadata
 import json
 import math
 import os
 import pathlib
 import platform
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -18,6 +16,7 @@ from bit_keras.evaluation.accuracy import MAX_CONFUSION_CLASSES
 from bit_keras.evaluation.examples import choose_examples, pick_images
 from bit_keras.evaluation.markdown import render_markdown
 from bit_keras.files import replaced
+from bit_keras.versions import versions
 
 SCHEMA = 1
 
@@ -136,15 +135,8 @@ def write_report(
 
 def describe_environment():
     """Returns the versions of the software and the name of the device."""
-    try:
-        version = importlib.metadata.version("bit-keras")
-    except importlib.metadata.PackageNotFoundError:
-        # Run from a source tree that was not installed.
-        version = "unknown"
     return {
-        "bit_keras": version,
-        "keras": keras.__version__,
-        "tensorflow": tf.__version__,
+        **versions(),
         "numpy": np.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -1,13 +1,11 @@
 """Reusable SavedModels, as TensorFlow Hub's consumers expect them."""
 
 import hashlib
-import importlib.metadata
 import json
 import pathlib
 import shutil
 import tempfile
 
-import keras
 import tensorflow as tf
 
 from bit_keras.checkpoints import saved_models
@@ -17,6 +15,7 @@ from bit_keras.export.fold import STORED_DTYPES
 from bit_keras.export.forward import INPUT_RANGES, check_outputs, find_backbone
 from bit_keras.export.reusable import FORMS, reusable_model
 from bit_keras.files import make_folder
+from bit_keras.versions import versions
 
 # What is left between two runs of one network, by the coarsest dtype in it.
 TOLERANCES = {"float64": 1e-6, "float32": 1e-6, "float16": 0.05, "bfloat16": 0.2}
@@ -164,9 +163,7 @@ def _write(model, folder, settings):
 def _describe(model, signatures, settings):
     backbone = find_backbone(model)
     return {
-        "bit_keras": importlib.metadata.version("bit-keras"),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
+        **versions(),
         **settings,
         "signatures": sorted(signatures),
         "architecture": {

@@ -228,18 +228,6 @@ def test_the_run_tells_the_total_time_and_the_versions(tmp_path, fruit):
     assert run["device"] == contents["environment"]["device"]
 
 
-def test_the_package_version_is_that_of_the_installed_one(monkeypatch):
-    metadata = report.importlib.metadata
-    monkeypatch.setattr(metadata, "version", {"bit-keras": "1.2.3"}.get)
-    assert describe_environment()["bit_keras"] == "1.2.3"
-
-    def missing(name):
-        raise metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(metadata, "version", missing)
-    assert describe_environment()["bit_keras"] == "unknown"
-
-
 def test_accelerators_are_counted_by_name(monkeypatch):
     gpus = [tf.config.PhysicalDevice(f"GPU:{i}", "GPU") for i in range(3)]
     names = dict(zip(gpus, ["H100", "H100", "L4"], strict=True))
