@@ -32,7 +32,7 @@ def open_model(model, num_classes=None, weights="published"):
         RunError: If a download fails.
     """
     path = pathlib.Path(model)
-    if _is_path(path) and weights != "published":
+    if is_path(path) and weights != "published":
         raise InputError(
             f"Weights can be chosen for a preset alone; {model} has its own. Received: "
             f"weights {weights}"
@@ -43,7 +43,7 @@ def open_model(model, num_classes=None, weights="published"):
         path /= MODEL_FILE
     if path.suffix == ".keras":
         return _with_classes(_load_keras_model(path), num_classes)
-    if _is_path(path):
+    if is_path(path):
         if not path.is_file():
             raise _missing(path)
         return BiTClassifier.from_checkpoint(path, num_classes)
@@ -52,8 +52,9 @@ def open_model(model, num_classes=None, weights="published"):
     )
 
 
-def _is_path(path):
-    """Tells a path, even one of nothing, from the name of a preset."""
+def is_path(model):
+    """Tells the path of a model, even one of nothing, from the name of a preset."""
+    path = pathlib.Path(model)
     return path.exists() or len(path.parts) > 1 or path.suffix in SUFFIXES
 
 
@@ -97,7 +98,7 @@ def open_start_model(model, num_classes, weights=None):
 
 
 def _awaits_bundled_weights(model):
-    if _is_path(pathlib.Path(model)):
+    if is_path(model):
         return False
     preset = get_preset(model)
     return preset.asset is not None and not preset.has_weights

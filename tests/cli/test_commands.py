@@ -11,6 +11,7 @@ from parity.make_checkpoint import make_checkpoint
 
 import bit_keras
 from bit_keras.assets import doodles_folder
+from bit_keras.cli import export as export_command
 from bit_keras.cli.main import main
 
 CLASSES = sorted(path.name for path in (doodles_folder() / "test").iterdir())
@@ -188,9 +189,64 @@ def test_convert_what_cannot_be(capsys, tmp_path, npz):
 def test_export_of_a_checkpoint(capsys, tmp_path, npz):
     target = tmp_path / "exported"
     assert main(["export", str(npz), "--out_dir", str(target)]) == 0
-    assert f"to features: {target}" in capsys.readouterr().out
-    assert (target / "saved_model.pb").is_file()
+    saved_model, card = capsys.readouterr().out.splitlines()
+    assert saved_model.startswith(
+        "SavedModel, trainable, images in [0, 1] to features: "
+        f"{target / 'saved_model'} ("
+    )
+    assert card == f"Model card: {target / 'README.md'}"
+    assert (target / "saved_model" / "saved_model.pb").is_file()
     fails(capsys, ["export", npz, "--out_dir", target], "exists; choose another")
     fails(capsys, ["export"], "takes one MODEL. Received: none")
     fails(capsys, ["export", npz, "--outputs=all_of_it"], "--outputs=all_of_it")
     fails(capsys, ["export", "bit_l_r50x1"], "has no published weights")
+
+
+def test_export_hands_its_flags_on(monkeypatch, npz):
+    calls = []
+    monkeypatch.setattr(export_command, "export", lambda *a, **o: calls.append((a, o)))
+    flags = "--form=both --variables=float16 --input_range=-1,1 --outputs=logits"
+    more = "--formats=saved_model,onnx --archive --overwrite --weights=mine.npz"
+    assert main(["export", "bit_m_r50x1", *flags.split(), *more.split()]) == 0
+    assert main(["export", str(npz), "--out_dir=there", "--input_range=uint8"]) == 0
+    options = {
+        "outputs": "logits",
+        "input_range": (-1, 1),
+        "form": "both",
+        "variables": "float16",
+        "formats": ("saved_model", "onnx"),
+        "archive": True,
+        "overwrite": True,
+        "say": print,
+    }
+    defaults = {
+        "outputs": "features",
+        "input_range": "uint8",
+        "form": "trainable",
+        "variables": "float32",
+        "formats": ("saved_model",),
+        "archive": False,
+        "overwrite": False,
+        "say": print,
+    }
+    assert calls == [
+        (("bit_m_r50x1", None), {"weights": "mine.npz", **options}),
+        ((str(npz), "there"), {"weights": "published", **defaults}),
+    ]
+
+
+def test_export_of_all_that_is_here(capsys, tmp_path, monkeypatch, npz):
+    monkeypatch.setenv("BIT_KERAS_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    fails(capsys, ["export", "--all"], "There is no weight file of a preset in")
+    message = "--weights is for one MODEL, and --weights_dir for --all"
+    fails(capsys, ["export", "--all", "--weights=none"], message)
+    fails(capsys, ["export", npz, "--weights_dir=here"], message)
+    fails(capsys, ["export", "--all", npz], "takes flags alone")
+    damaged = tmp_path / "BiT-M-R50x1-ILSVRC2012.npz"
+    damaged.write_bytes(npz.read_bytes()[:1000])
+    assert main(["export", "--all", f"--weights_dir={tmp_path}", "--out_dir=o"]) == 1
+    output = capsys.readouterr()
+    assert "1 of 1 presets failed: bit_m_r50x1_ilsvrc2012: " in output.err
+    assert "Exports of 0 presets are there; skipped" in output.out
+    assert not (tmp_path / "o").exists()
