@@ -109,8 +109,8 @@ def export_all(weights_dir=None, out_dir=EXPORTS, **options):
     exported = [preset.name for preset in weights if preset.name not in failures]
     skipped = [preset for preset in PRESETS.values() if preset not in weights]
     options.say(
-        f"Exports of {len(exported)} presets are there; skipped {len(skipped)} without "
-        f"a weight file: {_list_by_family(skipped)}"
+        f"Exported: {len(exported)}; skipped without a weight file: {len(skipped)} "
+        f"({_list_by_family(skipped)})"
     )
     if failures:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
@@ -179,6 +179,6 @@ def _kept_weights(preset):
 def _list_by_family(presets):
     counts = collections.Counter(map(handle_of, presets))
     return ", ".join(
-        handle if count == 1 else f"{handle} ({count})"
+        handle if count == 1 else f"{count} of {handle}"
         for handle, count in counts.items()
     )

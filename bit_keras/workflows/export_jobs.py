@@ -144,9 +144,10 @@ def _saved_models(name, folder, options, recipe):
         variables = "float32" if both else options.variables
         stored = "" if variables == "float32" else f" with {variables} kernels"
         path = folder / SAVED_MODEL_FOLDERS[form]
+        content = f"SavedModel, {form}{stored}, {options.mapping()}"
         yield Job(
             path,
-            f"SavedModel, {form}{stored}, {options.mapping()}",
+            content,
             functools.partial(
                 _write_saved_model, path, options, form, variables, recipe
             ),
@@ -155,7 +156,7 @@ def _saved_models(name, folder, options, recipe):
             archive = path.with_name(f"{path.name}.tar.gz")
             yield Job(
                 archive,
-                f"{path.name}/ for hub.load(url)",
+                f"Archive for hub.load(url) of a {content}",
                 functools.partial(_write_archive, path, archive),
             )
 

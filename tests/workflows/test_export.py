@@ -126,11 +126,12 @@ def test_a_line_is_said_about_each_thing_and_where_it_is(exported):
     starts = [
         "SavedModel, trainable, images in [-1, 1] to logits: exports/m-tiny/saved_model"
         " (",
-        "saved_model/ for hub.load(url): exports/m-tiny/saved_model.tar.gz (",
+        "Archive for hub.load(url) of a SavedModel, trainable, images in [-1, 1] to "
+        "logits: exports/m-tiny/saved_model.tar.gz (",
         "SavedModel, serving with bfloat16 kernels, images in [-1, 1] to logits: "
         "exports/m-tiny/saved_model_serving (",
-        "saved_model_serving/ for hub.load(url): "
-        "exports/m-tiny/saved_model_serving.tar.gz (",
+        "Archive for hub.load(url) of a SavedModel, serving with bfloat16 kernels, "
+        "images in [-1, 1] to logits: exports/m-tiny/saved_model_serving.tar.gz (",
         "Model card: exports/m-tiny/README.md",
     ]
     assert len(exported.said) == len(starts)
@@ -496,10 +497,9 @@ def test_all_that_the_weights_here_allow(weights, quick, tmp_path, monkeypatch):
     assert failed == ["Failed, bit_m_r50x1", "Failed, bit_m_tiny2"]
     skipped = len(presets.PRESETS) - 4
     assert said[-1].startswith(
-        f"Exports of 2 presets are there; skipped {skipped} without a weight file: "
-        "s-r50x1, s-r50x3, "
+        f"Exported: 2; skipped without a weight file: {skipped} (s-r50x1, s-r50x3, "
     )
-    assert "m-r50x1-vtab (57), " in said[-1]
+    assert "57 of m-r50x1-vtab, " in said[-1]
     assert not (tmp_path / "exports" / "m-r50x1").exists()
 
     # Again, without the bad ones: what is there stays, what is missing is added.
