@@ -1,12 +1,8 @@
 """Where exports go, and the model cards beside them."""
 
 import dataclasses
-import importlib.metadata
 import json
 import pathlib
-
-import keras
-import tensorflow as tf
 
 from bit_keras.checkpoints.saved_models import is_saved_model, read_metadata
 from bit_keras.errors import InputError
@@ -27,6 +23,7 @@ from bit_keras.export.families import (
 from bit_keras.export.subjects import subject_of_family, subject_of_model
 from bit_keras.files import replaced
 from bit_keras.models.presets import Preset, get_preset
+from bit_keras.versions import versions
 from bit_keras.workflows.folders import MODEL_FILE, write_json
 from bit_keras.workflows.models import is_path
 from bit_keras.workflows.runs import fingerprint
@@ -140,8 +137,7 @@ def record(place, model, files):
     written = {path.relative_to(folder).as_posix(): files[path] for path in files}
     measured[place.name] = {
         "weights": weights,
-        "made_with": f"bit_keras {importlib.metadata.version('bit-keras')}, "
-        f"TensorFlow {tf.__version__}, Keras {keras.__version__}",
+        "made_with": ", ".join(f"{name} {v}" for name, v in versions().items()),
         "files": dict(sorted((known | written).items())),
     }
     write_json(folder / MEASURED_FILE, measured)
