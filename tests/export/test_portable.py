@@ -20,31 +20,47 @@ def run_litert(path, images):
     return Interpreter(str(path)).get_signature_runner("serving_default")(images=images)
 
 
+def pooled_padding(graph):
+    """Returns what the input of the one max pooling is padded with."""
+    (pool,) = [node for node in graph.node if node.op_type == "MaxPool"]
+    (pad,) = [node for node in graph.node if pool.input[0] in node.output]
+    assert pad.op_type == "Pad"
+    (value,) = [i for i in graph.initializer if i.name == pad.input[2]]
+    return onnx.numpy_helper.to_array(value)
+
+
 def run_onnx(path, images):
     session = onnxruntime.InferenceSession(str(path))
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {"images": images}), strict=True))
 
 
+@pytest.fixture(scope="module")
+def litert_exports(named_model, tmp_path_factory):
+    """One file of each precision, which takes seconds to make."""
+    folder = tmp_path_factory.mktemp("litert")
+    return {
+        name: export_litert(named_model, folder / f"{name}.tflite", precision=name)
+        for name in portable.PRECISIONS
+    }
+
+
 @pytest.mark.parametrize(
     ("precision", "most"), [("float32", 2e-5), ("float16", 5e-3), ("int8", 0.1)]
 )
-def test_litert_gives_the_logits(named_model, tmp_path, precision, most):
-    path = tmp_path / "model.tflite"
-    export = export_litert(named_model, path, precision=precision)
-    assert export.path == path and export.num_bytes == path.stat().st_size
+def test_litert_gives_the_logits(named_model, litert_exports, precision, most):
+    export = litert_exports[precision]
+    assert export.num_bytes == export.path.stat().st_size
     expected = np.array(named_model(2 * IMAGES - 1))
-    measured = relative_l2(run_litert(path, IMAGES)["outputs"], expected)
-    assert measured < most and export.deviation < most
+    measured = relative_l2(run_litert(export.path, IMAGES)["outputs"], expected)
+    assert measured < most and 0 < export.deviation < most
     assert (measured > 1e-4) == (precision != "float32")
 
 
-def test_litert_files_shrink(named_model, tmp_path):
-    sizes = [
-        export_litert(named_model, tmp_path / name, precision=name).num_bytes
-        for name in ("float32", "float16", "int8")
-    ]
-    assert sizes[1] < 0.55 * sizes[0] and sizes[2] < 0.3 * sizes[0]
+def test_litert_files_shrink(litert_exports):
+    sizes = {name: export.num_bytes for name, export in litert_exports.items()}
+    assert sizes["float16"] < 0.55 * sizes["float32"]
+    assert sizes["int8"] < 0.3 * sizes["float32"]
 
 
 def test_onnx_gives_the_logits_and_the_names(named_model, tmp_path):
@@ -54,8 +70,11 @@ def test_onnx_gives_the_logits_and_the_names(named_model, tmp_path):
     assert relative_l2(run_onnx(path, IMAGES)["outputs"], expected) < 2e-5
     assert export.num_bytes == path.stat().st_size
     assert 0 < export.deviation < 2e-5
-    (names,) = onnx.load(path).metadata_props
+    loaded = onnx.load(path)
+    (names,) = loaded.metadata_props
     assert (names.key, names.value) == ("class_names", "apple\nübung\na b")
+    assert {node.domain for node in loaded.graph.node} == {""}
+    assert 0 < pooled_padding(loaded.graph) < 1e-37
 
 
 @pytest.mark.parametrize(
@@ -73,25 +92,35 @@ def test_all_outputs_of_bytes_by_their_names(named_model, tmp_path, export, run)
     assert outputs["block1"].shape == (2, 18, 11, 128)
 
 
-@pytest.mark.parametrize(
-    ("export", "run"), [(export_litert, run_litert), (export_onnx, run_onnx)]
-)
-def test_mixed_precision_becomes_float32(tmp_path, export, run):
+def test_mixed_precision_becomes_float32_and_takes_the_place_of_a_file(tmp_path):
     model = make_model("mixed_bfloat16")
-    path = export(model, tmp_path / "mixed", "features", (-1, 1)).path
+    path = tmp_path / "mixed"
+    path.write_text("of yesterday")
+    export_litert(model, path, "features", (-1, 1), overwrite=True)
     exact = make_model()
     for name, variable in exact.named_variables().items():
         variable.assign(model.named_variables()[name])
     expected = np.array(exact.features(IMAGES))
-    assert relative_l2(run(path, IMAGES)["outputs"], expected) < 2e-5
+    assert relative_l2(run_litert(path, IMAGES)["outputs"], expected) < 2e-5
+    assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("export", [export_litert, export_onnx])
-def test_what_deviates_is_not_kept(named_model, tmp_path, monkeypatch, export):
+def test_what_deviates_is_not_kept(named_model, tmp_path, monkeypatch):
     monkeypatch.setattr(portable, "PRECISIONS", {"float32": 0.0})
+    old = tmp_path / "old"
+    old.write_text("precious")
     with pytest.raises(RunError, match="logits and was not kept: relative deviation"):
-        export(named_model, tmp_path / "wrong")
-    assert not list(tmp_path.iterdir())
+        export_litert(named_model, old, overwrite=True)
+    assert old.read_text() == "precious" and list(tmp_path.iterdir()) == [old]
+
+
+def test_only_what_is_exported_counts_against_the_limit(tmp_path, monkeypatch):
+    model = make_model(num_classes=5000)
+    monkeypatch.setattr(portable, "MAX_BYTES", 4 * model.backbone.count_params())
+    file = tmp_path / "a"
+    portable._check_arguments(model, file, "features", (0, 1), overwrite=False)
+    with pytest.raises(InputError, match="hold at most"):
+        portable._check_arguments(model, file, "logits", (0, 1), overwrite=False)
 
 
 @pytest.mark.parametrize("export", [export_litert, export_onnx])
