@@ -8,7 +8,7 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
-from bit_keras.errors import InputError, first_line
+from bit_keras.errors import InputError, RunError, first_line
 from bit_keras.export.compare import largest_deviation
 from bit_keras.export.forward import (
     INPUT_RANGES,
@@ -210,7 +210,12 @@ def _export(
     _check_arguments(model, path, outputs, input_range, overwrite)
     model = _in_float32(model)
     reusable, signatures = reusable_model(model, outputs, input_range, form="serving")
-    contents = convert(reusable, signatures["serving_default"])
+    try:
+        contents = convert(reusable, signatures["serving_default"])
+    except Exception as error:  # Converters raise nearly anything.
+        raise RunError(
+            f"{path} was not written, since the converter failed: {first_line(error)}"
+        ) from error
     named = runner(contents)
 
     def run(images):

@@ -114,6 +114,16 @@ def test_what_deviates_is_not_kept(named_model, tmp_path, monkeypatch):
     assert old.read_text() == "precious" and list(tmp_path.iterdir()) == [old]
 
 
+def test_what_a_converter_says_is_one_sentence(named_model, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise KeyError("no such operation\nand many lines more")
+
+    monkeypatch.setattr("tf2onnx.convert.from_function", fail)
+    with pytest.raises(RunError, match="a was not written, since the converter failed"):
+        export_onnx(named_model, tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
 def test_only_what_is_exported_counts_against_the_limit(tmp_path, monkeypatch):
     model = make_model(num_classes=5000)
     monkeypatch.setattr(portable, "MAX_BYTES", 4 * model.backbone.count_params())

@@ -6,6 +6,7 @@ import tensorflow as tf
 import bit_keras
 from bit_keras.errors import InputError, RunError
 from bit_keras.export import saved_model
+from bit_keras.export.compare import SHAPES as ALL_SHAPES
 from bit_keras.export.saved_model import export_saved_model
 
 
@@ -76,6 +77,16 @@ def test_a_mixed_precision_model_takes_and_gives_float32(tmp_path):
     expected = model.features(2 * IMAGES - 1)
     difference = np.linalg.norm(features - expected) / np.linalg.norm(expected)
     assert difference < 1e-2
+
+
+def test_three_sizes_and_two_batches_are_tried():
+    from bit_keras.export.compare import _random_images
+
+    assert len(ALL_SHAPES) == 6
+    assert len({shape[0] for shape in ALL_SHAPES}) == 2
+    assert len({shape[1:3] for shape in ALL_SHAPES}) == 3
+    images = _random_images(ALL_SHAPES[0], (-1, 1))
+    assert images.shape == ALL_SHAPES[0] and images.min() < -0.9 < 0.9 < images.max()
 
 
 def test_an_existing_folder_is_kept_unless_told(model, tmp_path):
