@@ -1,9 +1,11 @@
 """Group normalization, with the ReLU that always follows it in BiT."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from bit_keras.errors import InputError
+from bit_keras.layers.normalize import group_normalize
 
 
 @keras.saving.register_keras_serializable("bit_keras")
@@ -71,24 +73,15 @@ class GroupNorm(keras.layers.Layer):
 
     def call(self, inputs):
         wide = keras.backend.result_type(inputs.dtype, self.compute_dtype, "float32")
-        x = ops.cast(inputs, wide)
-        # Twice over the data, since E[x^2] - E[x]^2 loses all digits where the mean
-        # is much larger than the deviation.
-        centred = x - self._group_mean(x)
-        variance = self._group_mean(ops.square(centred))
-        gamma, beta = ops.cast(self.gamma, wide), ops.cast(self.beta, wide)
-        y = centred * (gamma / ops.sqrt(variance + self.epsilon)) + beta
-        if self.activation == "relu":
-            y = ops.relu(y)
+        y = group_normalize(
+            tf.convert_to_tensor(inputs),
+            ops.cast(self.gamma, wide),
+            ops.cast(self.beta, wide),
+            self.groups,
+            self.epsilon,
+            relu=self.activation == "relu",
+        )
         return ops.cast(y, self.compute_dtype)
-
-    def _group_mean(self, x):
-        """Returns the mean over space and group for each channel: (batch, 1, 1, C)."""
-        per_group = x.shape[-1] // self.groups
-        # Space first, so that the large reduction runs along whole rows of channels.
-        mean = ops.mean(x, axis=(1, 2))
-        mean = ops.mean(ops.reshape(mean, (-1, self.groups, per_group)), axis=-1)
-        return ops.repeat(mean, per_group, axis=-1)[:, None, None, :]
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -1,0 +1,89 @@
+"""Group normalization as a function, with a gradient written by hand.
+
+What TensorFlow derives by itself keeps and passes over several tensors of the size of
+the activations. Here the forward pass reads them twice, for the statistics and for the
+result; so does the backward pass, and between the two nothing is kept but the input.
+"""
+
+import tensorflow as tf
+
+
+def group_normalize(x, gamma, beta, groups, epsilon, relu):
+    """Normalizes groups of channels of each image; scales, shifts and rectifies.
+
+    Args:
+        x: `(batch, height, width, channels)`, of any floating dtype.
+        gamma: Scales `(channels,)`; their dtype is that of the computation.
+        beta: Shifts `(channels,)`, of the dtype of `gamma`.
+        groups: Number of groups; divides the number of channels.
+        epsilon: Added to the variance.
+        relu: Whether negative results become zero.
+
+    Returns:
+        A tensor like `x`, but of the dtype of `gamma`.
+
+    Source: Wu and He, "Group Normalization", arXiv 1803.08494.
+    """
+
+    @tf.custom_gradient
+    def normalized(x, gamma, beta):
+        mean, inverse = _statistics(tf.cast(x, gamma.dtype), groups, epsilon)
+        # One multiplication and one addition for each value.
+        scale = gamma * inverse
+        shift = beta - mean * scale
+        y = tf.cast(x, gamma.dtype) * scale + shift
+        y = tf.nn.relu(y) if relu else y
+
+        def gradient(dy):
+            wide = tf.cast(x, gamma.dtype)
+            if relu:
+                # Computed anew, which costs less than to keep and read `y`.
+                dy = tf.where(wide * scale + shift > 0, dy, tf.zeros_like(dy))
+            standard = (wide - mean) * inverse
+            dbeta = tf.reduce_sum(dy, _SPACE, keepdims=True)
+            dgamma = tf.reduce_sum(dy * standard, _SPACE, keepdims=True)
+            # The derivative of mean and deviation: without what lies along the
+            # constant and along the normalized values of the group.
+            pixels = tf.cast(tf.reduce_prod(tf.shape(x)[1:3]), gamma.dtype)
+            constant = _group_mean(dbeta * gamma, groups) / pixels
+            along = _group_mean(dgamma * gamma, groups) / pixels
+            dx = (dy * gamma - constant - standard * along) * inverse
+            every_image = (0, 1, 2)
+            return (
+                tf.cast(dx, x.dtype),
+                tf.reduce_sum(dgamma, every_image),
+                tf.reduce_sum(dbeta, every_image),
+            )
+
+        return y, gradient
+
+    return normalized(x, gamma, beta)
+
+
+_SPACE = (1, 2)
+
+
+def _statistics(x, groups, epsilon):
+    """Returns mean and 1 / deviation of each channel's group: (batch, 1, 1, C)."""
+    # E[x^2] - E[x]^2 loses all digits where the mean is much larger than the deviation.
+    # Counted from one of the values themselves it cannot: such a value is so many
+    # deviations from the mean, at most, as the root of the number of values.
+    origin = x[:, :1, :1, :]
+    centred = x - origin
+    mean = tf.reduce_mean(centred, _SPACE, keepdims=True)
+    variance = tf.reduce_mean(tf.square(centred), _SPACE, keepdims=True)
+    variance = tf.nn.relu(variance - tf.square(mean))
+    mean += origin
+    # Of each channel so far; those of the group follow exactly.
+    group_mean = _group_mean(mean, groups)
+    spread = variance + tf.square(mean - group_mean)
+    return group_mean, 1 / tf.sqrt(_group_mean(spread, groups) + epsilon)
+
+
+def _group_mean(values, groups):
+    """Returns the mean over its group for each channel of (batch, 1, 1, C)."""
+    batch, channels = tf.shape(values)[0], values.shape[-1]
+    grouped = tf.reshape(values, (batch, groups, channels // groups))
+    means = tf.reduce_mean(grouped, axis=2, keepdims=True)
+    means = tf.broadcast_to(means, tf.shape(grouped))
+    return tf.reshape(means, (batch, 1, 1, channels))
