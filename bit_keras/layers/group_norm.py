@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from bit_keras.errors import InputError
+from bit_keras.layers import gpu_kernels
 from bit_keras.layers.normalize import group_normalize
 
 
@@ -71,17 +72,24 @@ class GroupNorm(keras.layers.Layer):
             name="beta", shape=(channels,), initializer="zeros", autocast=False
         )
 
-    def call(self, inputs):
+    def call(self, inputs, hands_on=False):
+        """Normalizes; with `hands_on` returns the inputs, too, for a residual sum."""
         wide = keras.backend.result_type(inputs.dtype, self.compute_dtype, "float32")
-        y = group_normalize(
+        arguments = (
             tf.convert_to_tensor(inputs),
             ops.cast(self.gamma, wide),
             ops.cast(self.beta, wide),
             self.groups,
             self.epsilon,
-            relu=self.activation == "relu",
+            self.activation == "relu",
         )
-        return ops.cast(y, self.compute_dtype)
+        if gpu_kernels.enabled() and gpu_kernels.can_normalize(*arguments[:4]):
+            y = gpu_kernels.group_normalize(*arguments, hands_on)
+            y, *handed_on = y if hands_on else (y,)
+        else:
+            y, handed_on = group_normalize(*arguments), [inputs]
+        y = ops.cast(y, self.compute_dtype)
+        return (y, *handed_on) if hands_on else y
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from bit_keras.errors import InputError
+from bit_keras.layers.convolution import convolve
 
 
 def standardize(kernel, epsilon=1e-10):
@@ -113,13 +114,8 @@ class StdConv2D(keras.layers.Layer):
         kernel = (
             self._standardized_in_turn(inputs) if self.standardizes else self.kernel
         )
-        # Not `keras.ops.conv`, which can only pad unevenly or not at all.
-        return tf.nn.conv2d(
-            inputs,
-            ops.cast(kernel, self.compute_dtype),
-            strides=self.strides,
-            padding=[[0, 0], [padding, padding], [padding, padding], [0, 0]],
-        )
+        kernel = ops.cast(kernel, self.compute_dtype)
+        return convolve(inputs, kernel, self.strides, padding)
 
     def _standardized_in_turn(self, inputs):
         # TensorFlow would else begin a step with the kernels of all layers, and hold a

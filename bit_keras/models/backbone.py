@@ -8,7 +8,7 @@ import numpy as np
 
 from bit_keras.checkpoints import names
 from bit_keras.errors import InputError
-from bit_keras.layers import GroupNorm, StdConv2D
+from bit_keras.layers import GroupNorm, StdConv2D, ZeroPaddedMaxPool2D
 
 
 @keras.saving.register_keras_serializable("bit_keras")
@@ -75,8 +75,11 @@ class ResidualUnit(keras.layers.Layer):
         return residual_sum(inputs)
 
     def _residual_sum(self, inputs):
-        activated = self.norm_a(inputs)
-        shortcut = inputs if self.projection is None else self.projection(activated)
+        if self.projection is None:
+            activated, shortcut = self.norm_a(inputs, hands_on=True)
+        else:
+            activated = self.norm_a(inputs)
+            shortcut = self.projection(activated)
         x = self.conv_a(activated)
         x = self.conv_b(self.norm_b(x))
         x = self.conv_c(self.norm_c(x))
@@ -296,10 +299,7 @@ def _connect(images, architecture, policy):
     x = StdConv2D(
         architecture.root_channels, 7, strides=2, name="root_conv", dtype=policy
     )(images)
-    # Padded with zeros, not with minus infinity as pooling with padding would: there is
-    # no activation before it, so that a zero can win.
-    x = keras.layers.ZeroPadding2D(1, name="root_padding", dtype=policy)(x)
-    x = keras.layers.MaxPooling2D(3, strides=2, name="root_block", dtype=policy)(x)
+    x = ZeroPaddedMaxPool2D(name="root_block", dtype=policy)(x)
     for block, unit in architecture.block_units():
         channels, _ = architecture.block_channels(block)
         strides = 2 if unit == 1 and block > 1 else 1

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from bit_keras.errors import InputError
+from bit_keras.layers.gpu_kernels import supported, using_gpu_kernels
 from bit_keras.models.distributed_fit import DistributedFit
 
 
@@ -26,18 +27,27 @@ class ReplicaTrainStep(DistributedFit):
 
     batch_split = 1
     clip_norm = None
+    gpu_kernels = False
     compiles_replicas = False
 
     def compile(
-        self, *args, batch_split=1, clip_norm=None, jit_compile="auto", **kwargs
+        self,
+        *args,
+        batch_split=1,
+        clip_norm=None,
+        gpu_kernels="auto",
+        jit_compile="auto",
+        **kwargs,
     ):
-        """Is `keras.Model.compile` with two more arguments.
+        """Is `keras.Model.compile` with three more arguments.
 
         Args:
             *args: Of `keras.Model.compile`.
             batch_split: Number of equal parts that each replica computes its share of
                 a batch in.
             clip_norm: Largest norm of all gradients together, or `None`.
+            gpu_kernels: Whether steps that XLA compiles use this package's own kernels
+                for GPUs; `"auto"` if all GPUs of this machine can run them.
             jit_compile: As in Keras; under a strategy, whether the passes of each
                 replica are compiled with XLA, which `"auto"` does.
             **kwargs: Of `keras.Model.compile`.
@@ -68,6 +78,7 @@ class ReplicaTrainStep(DistributedFit):
         if self.has_strategy:
             jit_compile = False
         super().compile(*args, jit_compile=jit_compile, **kwargs)
+        self.gpu_kernels = supported() if gpu_kernels == "auto" else gpu_kernels
         if clip_norm and isinstance(
             self.optimizer, keras.optimizers.LossScaleOptimizer
         ):
@@ -107,10 +118,19 @@ class ReplicaTrainStep(DistributedFit):
         which fill up the last batch, do not count.
         """
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
-        logits = self(images, training=False)
+        with self._using_gpu_kernels(self.jit_compile):
+            logits = self(images, training=False)
         loss = self.compute_loss(images, labels, logits, weights, training=False)
         self._track_loss(loss * self._num_replicas(), images, weights)
         return self.compute_metrics(images, labels, logits, weights)
+
+    def predict_step(self, data):
+        """Returns the logits. Called by Keras's `predict`."""
+        with self._using_gpu_kernels(self.jit_compile):
+            return super().predict_step(data)
+
+    def _using_gpu_kernels(self, is_compiled):
+        return using_gpu_kernels(bool(self.gpu_kernels and is_compiled))
 
     def _track_loss(self, loss, images, weights):
         """Counts a loss that is the mean over the rows of a batch."""
@@ -159,12 +179,13 @@ class ReplicaTrainStep(DistributedFit):
 
     def _one_part(self, images, labels, weights):
         variables = [variable.value for variable in self.trainable_variables]
-        with tf.GradientTape() as tape:
-            logits = self(images, training=True)
-            loss = self.compute_loss(images, labels, logits, weights, training=True)
-            scaled = self.optimizer.scale_loss(loss)
-        loss *= self._num_replicas()
-        return loss, logits, tape.gradient(scaled, variables)
+        with self._using_gpu_kernels(self.jit_compile or self.compiles_replicas):
+            with tf.GradientTape() as tape:
+                logits = self(images, training=True)
+                loss = self.compute_loss(images, labels, logits, weights, training=True)
+                scaled = self.optimizer.scale_loss(loss)
+            gradients = tape.gradient(scaled, variables)
+        return loss * self._num_replicas(), logits, gradients
 
     def _num_replicas(self):
         """Returns what Keras divides every loss by."""

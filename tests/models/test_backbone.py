@@ -98,7 +98,7 @@ def test_a_static_shape_is_inferred_as_it_is_computed():
 def test_a_zero_wins_in_the_root_pooling_over_negative_neighbours():
     backbone = tiny_backbone()
     pooled = keras.Model(
-        backbone.get_layer("root_padding").input, backbone.endpoints["root_block"]
+        backbone.get_layer("root_block").input, backbone.endpoints["root_block"]
     )
     output = pooled(-np.ones((1, 4, 4, 32), np.float32))
     np.testing.assert_array_equal(output[0, :, :, 0], [[0, 0], [0, -1]])
