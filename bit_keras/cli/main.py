@@ -22,6 +22,7 @@ COMMANDS = (
     "export",
     "convert",
     "presets",
+    "benchmark",
 )
 
 INPUT_STATUS = 2

@@ -57,6 +57,18 @@ def check_folder(path, overwrite=False):
     return path
 
 
+def check_file(path, overwrite=False):
+    """Raises `InputError` if a path cannot be that of a result in one file."""
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the file that the result goes to.")
+    if path.exists() and not overwrite:
+        raise InputError(
+            f"{path} exists; name another file, or allow it to be replaced with "
+            "`overwrite`."
+        )
+
+
 def free_folder(path, configuration):
     """Returns a path that holds nothing, or the unfinished run of a configuration.
 
