@@ -138,18 +138,18 @@ def describe(result):
         f"cores; TensorFlow {environment['tensorflow']}, Keras {environment['keras']}, "
         f"bit_keras {environment['bit_keras']}"
     )
-    yield (
-        f"{result.network}, {result.num_parameters / 1e6:.1f} M parameters (random "
-        f"ones), {result.image_size} px, {result.precision}, XLA "
-        f"{'on' if result.xla else 'off'}"
-    )
     if result.matrix_flops:
+        yield (
+            f"{result.network}, {result.num_parameters / 1e6:.1f} M parameters (random "
+            f"ones), {result.image_size} px, {result.precision}, XLA "
+            f"{'on' if result.xla else 'off'}"
+        )
         yield (
             f"Matrix rate: {result.matrix_flops / 1e12:.3g} TFLOP/s, of matrices of "
             f"{result.matrix_size} x {result.matrix_size}"
         )
     if result.dataset:
-        yield f"Pipeline: {result.dataset}, read and augmented for training"
+        yield f"Pipeline: {result.dataset}, for training at {result.image_size} px"
     yield ""
     yield _row(heading for heading, _ in COLUMNS)
     for mode, figures in result.modes.items():
@@ -160,7 +160,7 @@ def describe(result):
             sizes = ", ".join(str(size) for size, _ in figures.tried)
             yield f"Batches tried for {mode}: {sizes}; {figures.search_ended}."
     for kind, modes in _memory_kinds(result.modes).items():
-        yield f"Peak memory of {', '.join(modes)}: {kind}."
+        yield f"Peak memory of {', '.join(modes)}: that of {kind}."
 
 
 def _row(cells):

@@ -221,9 +221,10 @@ def _check_modes(modes):
 def _network(model, depth, width):
     """Returns the `Architecture`, with a head, and the usual image size or `None`."""
     if model is None:
-        depth, width = depth or 50, width or 1
+        depth = 50 if depth is None else depth
+        width = 1 if width is None else width
         architecture, size = check_architecture(depth, width, None), None
-    elif depth or width:
+    elif (depth, width) != (None, None):
         raise InputError(
             f"Give either a model or depth and width. Received: model {model}, depth "
             f"{depth} and width {width}"
@@ -244,7 +245,8 @@ def inference_step(model, image_size, compile_args):
         compile_args: Of `model.compile`; it is compiled with XLA if that is.
 
     Returns:
-        A function whose result is called without arguments and returns logits.
+        A function whose result is called without arguments and returns the logits of
+        the first image.
     """
     convolutions = model.backbone.convolutions()
     for conv in convolutions:
@@ -256,7 +258,10 @@ def inference_step(model, image_size, compile_args):
             with computing_with([], convolutions):
                 return model(images, training=False)
 
-        return functools.partial(compute, _images(batch_size, image_size))
+        images = _images(batch_size, image_size)
+        # One row, taken afterwards: all of the logits are computed, and the wait for
+        # the device is none for megabytes of them.
+        return lambda: compute(images)[0]
 
     return step_of
 

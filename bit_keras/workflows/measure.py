@@ -1,7 +1,6 @@
 """How long a step takes, how much memory it needs, and what the machine can do."""
 
 import dataclasses
-import math
 import os
 import pathlib
 import platform
@@ -16,7 +15,7 @@ import tensorflow as tf
 # device at its end matters.
 LEAST_SECONDS = 0.1
 # Repetitions of a step that seems to take no time at all.
-MOST_REPEATS = 1000
+MOST_REPEATS = 1024
 # A size is worth doubling while the rate grows by this factor.
 WORTHWHILE = 1.05
 
@@ -55,7 +54,7 @@ def time_steps(step, measurements, *, clock=time.perf_counter, done=lambda: None
     Args:
         step: Called without arguments. It starts one step and returns a tensor, which
             may come later: its `numpy()` waits for the device, and so for all steps
-            that were started before.
+            that were started before. A small one, for it is copied to the host.
         measurements: How often to measure. Each one is of a single step, or of as many
             short ones, started without a wait between them, as take a tenth of a
             second.
@@ -74,9 +73,11 @@ def time_steps(step, measurements, *, clock=time.perf_counter, done=lambda: None
         return (clock() - start) / repeats
 
     first = seconds_of(1)
-    seconds_of(1)  # Allocators and caches still grow in the second one.
-    usual = seconds_of(1)
-    repeats = min(math.ceil(LEAST_SECONDS / max(usual, 1e-9)), MOST_REPEATS)
+    # Not reckoned from one step: a pipeline may have a few batches ready, which take no
+    # time at all. This also warms up what still grows in the second step.
+    repeats = 1
+    while repeats * seconds_of(repeats) < LEAST_SECONDS and repeats < MOST_REPEATS:
+        repeats *= 2
     seconds = []
     for _ in range(measurements):
         seconds.append(seconds_of(repeats))
@@ -145,8 +146,9 @@ def matrix_rate(dtype, largest, measurements=5):
 
     def measure(size):
         matrix = tf.cast(tf.random.stateless_normal((size, size), (0, 0)), dtype)
-        seconds = time_steps(lambda: matrix @ matrix, measurements).median
-        return MatrixRate(size, 2 * size**3 / seconds, seconds)
+        # One value, or else the wait would be for half a gigabyte to reach the host.
+        timing = time_steps(lambda: (matrix @ matrix)[0, 0], measurements)
+        return MatrixRate(size, 2 * size**3 / timing.median, timing.median)
 
     def is_quick(measured):  # Twice the size takes eight times as long.
         return measured.seconds < 0.5
@@ -165,7 +167,7 @@ class GpuMemory:
     It counts what XLA reserves, and not what the driver and its libraries take.
     """
 
-    described_as = "peak of the GPU's allocator"
+    described_as = "the GPU's allocator"
 
     def reset(self):
         """Begins anew with what is allocated now."""
@@ -183,10 +185,11 @@ class GpuMemory:
 class ProcessMemory:
     """The peak of physical memory that this process, with all its libraries, has held.
 
-    Linux alone can begin anew; elsewhere it is the peak since the process started.
+    That includes what earlier work has left. Linux alone can begin anew; elsewhere it
+    is the peak since the process started.
     """
 
-    described_as = "peak resident size of the process"
+    described_as = "the process, with what earlier work has left in it"
 
     def reset(self):
         """Begins anew with what is held now, where the system can."""
