@@ -1,106 +1,25 @@
-"""Figures that follow from known times, steps that do what they say, one real run."""
+"""A real run of the command, and its table."""
 
 import json
 
 import keras
-import numpy as np
 import pytest
 import tensorflow as tf
 
 import bit_keras
 from bit_keras.cli import benchmark as command
 from bit_keras.cli.main import main
-from bit_keras.errors import InputError, RunError
+from bit_keras.errors import InputError
 from bit_keras.workflows import benchmark as workflow
 from bit_keras.workflows import measure
-from bit_keras.workflows.benchmark import Bench, Benchmark, Figures, with_flops
-from bit_keras.workflows.measure import Timing
-
-WITHOUT_XLA = {"jit_compile": False}
-
-
-class FakeMemory:
-    """Needs a megabyte for each image; the machine has `total`."""
-
-    described_as = "a made-up machine"
-
-    def __init__(self, total=1000):
-        self.total = total
-
-    def reset(self):
-        self.batch_size = None
-
-    def peak(self):
-        return self.batch_size
-
-    def has_room(self, amount):
-        return amount <= self.total
-
-
-@pytest.fixture
-def known_times(monkeypatch):
-    """Lets a step of n images take n / images-per-second of a table."""
-
-    def use(rates, memory, spread=(0.9, 1.0, 1.3)):
-        def step_of(batch_size):
-            if batch_size not in rates:
-                raise tf.errors.ResourceExhaustedError(None, None, "OOM")
-            memory.batch_size = batch_size
-            return batch_size
-
-        def time_steps(batch_size, measurements, done):
-            seconds = batch_size / rates[batch_size]
-            return Timing(9.0, tuple(seconds * factor for factor in spread))
-
-        monkeypatch.setattr(measure, "time_steps", time_steps)
-        return step_of
-
-    return use
+from bit_keras.workflows.benchmark import Benchmark
+from bit_keras.workflows.benchmark_figures import Figures
 
 
 def make_model(num_classes=7):
     keras.utils.set_random_seed(0)
     backbone = bit_keras.BiTBackbone(units=(1, 1, 1, 1), width=0.5)
     return bit_keras.BiTClassifier(backbone, num_classes, image_size=32)
-
-
-def test_figures_of_a_given_batch(known_times):
-    memory = FakeMemory()
-    step_of = known_times({16: 32.0}, memory)
-    figures = Bench(3, 16, (8, 64)).examine("train", step_of, memory)
-    assert figures.images_per_second == 32
-    assert figures.step_ms == 500
-    # Of 450, 500 and 650 ms.
-    np.testing.assert_allclose(figures.step_ms_spread, (460, 620))
-    assert figures.first_step_seconds == 9
-    assert (figures.peak_memory, figures.peak_memory_kind) == (16, "a made-up machine")
-    assert (figures.tried, figures.search_ended) == ((), None)
-
-
-def test_figures_of_the_fastest_batch(known_times):
-    memory = FakeMemory()
-    step_of = known_times({8: 100.0, 16: 200.0, 32: 180.0, 64: 900.0}, memory)
-    figures = Bench(3, None, (8, 64)).examine("infer", step_of, memory)
-    assert (figures.batch_size, figures.peak_memory) == (16, 16)
-    assert figures.tried == ((8, 100.0), (16, 200.0), (32, 180.0))
-    assert figures.search_ended == measure.NO_FASTER
-
-
-def test_search_leaves_room_for_the_rest_of_the_machine(known_times):
-    memory = FakeMemory(total=31)
-    step_of = known_times({8: 100.0, 16: 200.0, 32: 400.0}, memory)
-    figures = Bench(3, None, (8, 64)).examine("infer", step_of, memory)
-    assert [size for size, _ in figures.tried] == [8, 16]
-    assert figures.search_ended == measure.NO_ROOM
-
-
-def test_too_little_memory_is_said_in_a_sentence(known_times):
-    memory = FakeMemory()
-    step_of = known_times({}, memory)
-    with pytest.raises(RunError, match="A batch of 16 does not fit .* smaller batch"):
-        Bench(3, 16, (8, 64)).examine("train", step_of, memory)
-    with pytest.raises(RunError, match="Not even one image fits .* smaller model"):
-        Bench(3, None, (8, 64)).examine("train", step_of, memory)
 
 
 def some_figures(**kwargs):
@@ -116,59 +35,6 @@ def some_figures(**kwargs):
             **kwargs,
         }
     )
-
-
-def test_share_of_the_matrix_rate():
-    figures = with_flops(some_figures(), operations=8e9, matrix_flops=40e12)
-    assert figures.model_flops == 10e12
-    assert figures.matrix_share == 0.25
-
-
-def test_inference_is_that_of_the_model():
-    model = make_model()
-    model.head.kernel.assign(np.random.default_rng(0).normal(0, 1, (1024, 7)))
-    images = workflow._images(3, 32)
-    expected = np.array(model(images))
-    stored = np.array(model.backbone.get_layer("root_conv").kernel)
-    run = workflow.inference_step(model, 32, WITHOUT_XLA)(3)
-    np.testing.assert_allclose(run().numpy(), expected[0], rtol=1e-4, atol=1e-4)
-    # Standardized beforehand and not in each step, which would take the mean away.
-    kernel = np.array(model.backbone.get_layer("root_conv").kernel)
-    centred = stored - stored.mean((0, 1, 2))
-    np.testing.assert_allclose(kernel, centred / stored.std((0, 1, 2)), atol=1e-5)
-    model.backbone.get_layer("root_conv").kernel.assign(kernel + 0.5)
-    assert not np.allclose(run().numpy(), expected[0], rtol=1e-2)
-
-
-def test_training_updates_the_weights_each_step():
-    model = make_model()
-    rule = bit_keras.HyperRule(32, 32, num_examples=1)
-    eager = WITHOUT_XLA | {"run_eagerly": True}
-    step_of = workflow.training_step(model, 32, rule.compile_args() | eager)
-    run = step_of(4)
-    # A head of zeros finds all of 7 classes equally likely.
-    assert run().numpy() == pytest.approx(np.log(7), rel=1e-5)
-    run()
-    assert int(model.optimizer.iterations.numpy()) == 2
-    # The rate of the first step is 0.
-    assert np.abs(model.head.kernel).max() > 0
-    step_of(2)()
-    assert int(model.optimizer.iterations.numpy()) == 3
-
-
-def test_images_are_as_the_network_takes_them():
-    images = workflow._images(2, 48).numpy()
-    assert images.shape == (2, 48, 48, 3)
-    assert -1 <= images.min() < -0.9 and 0.9 < images.max() <= 1
-
-
-def test_input_is_that_of_training():
-    step_of = workflow.input_step(bit_keras.open_source("doodles"), 32)
-    run = step_of(6)
-    first, second = run().numpy(), run().numpy()
-    assert first.shape == second.shape == (6, 20)
-    np.testing.assert_allclose(first.sum(1), 1)
-    assert (first != second).any()
 
 
 @pytest.mark.parametrize(

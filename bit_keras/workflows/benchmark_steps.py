@@ -1,0 +1,92 @@
+"""The steps that a benchmark measures."""
+
+import functools
+
+import tensorflow as tf
+
+from bit_keras.data.load import rule_for, train_batches
+from bit_keras.export.fold import computing_with
+
+
+def inference_step(model, image_size, compile_args):
+    """Returns a function from a batch size to a step of the serving form.
+
+    Args:
+        model: A `BiTClassifier`, whose kernels are replaced by standardized ones.
+        image_size: Pixels.
+        compile_args: Of `model.compile`; it is compiled with XLA if that is.
+
+    Returns:
+        A function whose result is called without arguments and returns the logits of
+        the first image.
+    """
+    convolutions = model.backbone.convolutions()
+    for conv in convolutions:
+        conv.kernel.assign(conv.standardized_kernel())
+
+    def step_of(batch_size):
+        @tf.function(jit_compile=compile_args["jit_compile"], autograph=False)
+        def compute(images):
+            with computing_with([], convolutions):
+                return model(images, training=False)
+
+        images = _images(batch_size, image_size)
+        # One row, taken afterwards: all of the logits are computed, and the wait for
+        # the device is none for megabytes of them.
+        return lambda: compute(images)[0]
+
+    return step_of
+
+
+def training_step(model, image_size, compile_args):
+    """Returns a function from a batch size to a step that updates a model.
+
+    Args:
+        model: A `BiTClassifier`.
+        image_size: Pixels.
+        compile_args: Of `model.compile`.
+
+    Returns:
+        A function whose result is called without arguments and returns the loss.
+    """
+    model.compile(**compile_args)
+
+    def step_of(batch_size):
+        images = _images(batch_size, image_size)
+        classes = tf.range(batch_size) % model.num_classes
+        batch = images, tf.one_hot(classes, model.num_classes)
+        # Made anew, or else Keras would relax the batch size of what it has compiled.
+        model.make_train_function(force=True)
+        return lambda: model.train_function(iter([batch]))["loss"]
+
+    return step_of
+
+
+def input_step(source, image_size):
+    """Returns a function from a batch size to a step of the input pipeline.
+
+    Args:
+        source: A `Source`.
+        image_size: Pixels of the crops; the rest is as the HyperRule has it.
+
+    Returns:
+        A function whose result is called without arguments and returns labels.
+    """
+
+    def labels_of_batches(batch_size):
+        recipe = rule_for(source).scaled(batch_size=batch_size, crop=image_size)
+        for _, labels in train_batches(source, recipe):
+            yield labels
+
+    def step_of(batch_size):
+        # A generator begins when it is asked for something: what a set does once, such
+        # as decoding images that are kept in memory, is part of the first step.
+        return functools.partial(next, labels_of_batches(batch_size))
+
+    return step_of
+
+
+def _images(batch_size, image_size):
+    """Returns random images in [-1, 1], on the device."""
+    shape = (batch_size, image_size, image_size, 3)
+    return tf.random.stateless_uniform(shape, (0, 0), -1, 1)
