@@ -12,7 +12,6 @@ import functools
 import json
 import os
 import pathlib
-import platform
 import statistics
 import tempfile
 import time
@@ -26,6 +25,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 import bit_keras
 from bit_keras.export.portable import PRECISIONS, export_litert, export_onnx
+from bit_keras.workflows import measure
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("depth", 50, "Depth of the network.")
@@ -109,8 +109,8 @@ def main(_):
         latency = median_seconds(functions, images[:1], FLAGS.rounds)
         batch = median_seconds(functions, images, FLAGS.batch_rounds)
     report = {
-        "machine": processor(),
-        "cores": os.cpu_count(),
+        "machine": measure.processor(),
+        "cores": measure.num_cores(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
         "onnxruntime": onnxruntime.__version__,
@@ -129,16 +129,6 @@ def main(_):
     print(json.dumps(report, indent=1))
     if FLAGS.out:
         pathlib.Path(FLAGS.out).write_text(json.dumps(report, indent=1))
-
-
-def processor():
-    """Returns the name of the processor where Linux tells it."""
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = (line.split(":")[1].strip() for line in lines if "model name" in line)
-    return next(names, platform.processor())
 
 
 if __name__ == "__main__":

@@ -140,20 +140,17 @@ def benchmark(
         compile_args["jit_compile"] = xla
     bench = Bench(steps or defaults["steps"], batch_size, defaults["batches"], progress)
 
-    makers = {"infer": inference_step, "train": training_step}
-    makers = {mode: make for mode, make in makers.items() if mode in modes}
     matrices, figures = None, {}
-    if makers:
-        dtype = keras.dtype_policies.get(precision).compute_dtype
-        matrices = measure.matrix_rate(dtype, defaults["matrix"])
-    for mode, make in makers.items():
-        model = BiTClassifier.from_architecture(architecture, dtype=precision)
-        found = bench.examine(mode, make(model, size, compile_args))
-        operations = 2 * PASSES[mode] * architecture.multiply_adds(size, size)
-        figures[mode] = with_flops(found, operations, matrices.rate)
-        # A model holds itself by references in a circle, and with it its weights.
-        del model, found
-        gc.collect()
+    for mode, make_step in (("infer", inference_step), ("train", training_step)):
+        if mode in modes:
+            matrices = matrices or _matrix_rate(precision, defaults["matrix"])
+            network = BiTClassifier.from_architecture(architecture, dtype=precision)
+            found = bench.examine(mode, make_step(network, size, compile_args))
+            operations = 2 * PASSES[mode] * architecture.multiply_adds(size, size)
+            figures[mode] = with_flops(found, operations, matrices.rate)
+            # A model refers to itself, and so keeps its weights until it is collected.
+            del network
+            gc.collect()
     if source:
         figures["pipeline"] = _examine_input(bench, source, size, figures.get("train"))
     result = Benchmark(
@@ -198,6 +195,12 @@ def _network(model, depth, width):
         architecture, size = opened.architecture, opened.image_size
     num_classes = architecture.num_classes or NUM_CLASSES
     return dataclasses.replace(architecture, num_classes=num_classes), size
+
+
+def _matrix_rate(precision, largest):
+    """Returns the machine's `MatrixRate` in the compute dtype of a policy."""
+    dtype = keras.dtype_policies.get(precision).compute_dtype
+    return measure.matrix_rate(dtype, largest)
 
 
 def _examine_input(bench, source, image_size, training):

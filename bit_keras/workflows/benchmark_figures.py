@@ -75,14 +75,11 @@ class Bench:
         Raises:
             RunError: If the batch, or even a single image, does not fit into memory.
         """
-        if memory is None:
-            memory = (
-                measure.GpuMemory() if measure.has_gpu() else measure.ProcessMemory()
-            )
-        one = functools.partial(self._measure, mode, step_of, memory)
+        memory = memory or measure.device_memory()
+        measure_batch = functools.partial(self._measure, mode, step_of, memory)
         if self.batch_size:
             try:
-                return one(self.batch_size)
+                return measure_batch(self.batch_size)
             except tf.errors.ResourceExhaustedError as error:
                 raise RunError(
                     f"A batch of {self.batch_size} does not fit into the memory for "
@@ -93,7 +90,10 @@ class Bench:
             peak = figures.peak_memory
             return peak is None or memory.has_room(2 * peak)
 
-        tried, why = measure.double_while_faster(one, *self.batches, has_room)
+        first, largest = self.batches
+        tried, why = measure.double_while_faster(
+            measure_batch, first, largest, has_room
+        )
         if not tried:
             raise RunError(
                 f"Not even one image fits into the memory for {mode}; give a smaller "

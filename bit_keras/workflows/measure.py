@@ -138,6 +138,9 @@ class MatrixRate:
 def matrix_rate(dtype, largest, measurements=5):
     """Returns the best `MatrixRate` of the device, over sizes that double.
 
+    All sizes are tried that do not take seconds. A search that ends at the first size
+    that is no faster would too often be ended by other work on the machine.
+
     Args:
         dtype: Name of the dtype of the matrices and of their product.
         largest: Largest number of rows and columns, at least 512.
@@ -150,10 +153,12 @@ def matrix_rate(dtype, largest, measurements=5):
         timing = time_steps(lambda: (matrix @ matrix)[0, 0], measurements)
         return MatrixRate(size, 2 * size**3 / timing.median, timing.median)
 
-    def is_quick(measured):  # Twice the size takes eight times as long.
-        return measured.seconds < 0.5
-
-    return fastest(double_while_faster(measure, 512, largest, is_quick)[0])
+    size, measured = 512, [measure(512)]
+    # Twice the size takes eight times as long.
+    while 2 * size <= largest and measured[-1].seconds < 0.5:
+        size *= 2
+        measured.append(measure(size))
+    return fastest(measured)
 
 
 def fastest(measured):
@@ -219,7 +224,7 @@ class ProcessMemory:
         A system that runs out of it stops the process without a word.
         """
         memory = memory_of_machine()
-        return memory is None or num_bytes is None or num_bytes < memory
+        return memory is None or num_bytes < memory
 
 
 def device_memory():
