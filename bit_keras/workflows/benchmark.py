@@ -29,7 +29,7 @@ NUM_CLASSES = 1000
 # a search, and the largest matrix. A search starts higher on a GPU, for which XLA takes
 # long to compile each size.
 ON_GPU = {"image_size": 224, "steps": 30, "batches": (32, 4096), "matrix": 16384}
-ON_CPU = {"image_size": 128, "steps": 10, "batches": (8, 1024), "matrix": 4096}
+ON_CPU = {"image_size": 128, "steps": 6, "batches": (8, 1024), "matrix": 4096}
 # Of the pipeline where training has not found one.
 PIPELINE_BATCH_SIZE = 64
 # Multiplications by kernels in terms of those of the forward pass. As usual, the
@@ -111,7 +111,7 @@ def benchmark(
         dataset: Set of the pipeline, as in `load_dataset`.
         data_dir: Folder where TFDS keeps its sets.
         steps: Measurements of each figure, each of one step or of as many short ones as
-            take a tenth of a second; by default 30 on a GPU and 10 without one.
+            take a tenth of a second; by default 30 on a GPU and 6 without one.
         out: If given, the JSON file that the result is written to.
         overwrite: Whether a file that is there is replaced.
         progress: Whether to show progress bars.
