@@ -9,6 +9,9 @@ does without:
   worker too.
 - With `steps_per_execution`, collectives fail inside of the conditionals that Keras
   makes a step of.
+
+And one without any: after each step Keras waits for the device, to learn whether there
+was a batch, so that a GPU idles until the next one is launched.
 """
 
 import tensorflow as tf
@@ -36,9 +39,13 @@ class DistributedFit:
 
     def make_train_function(self, force=False):
         """Makes what `fit` calls with an iterator of batches."""
-        if not self.has_strategy or self.run_eagerly:
+        if self.run_eagerly or not (self.has_strategy or self.steps_per_execution == 1):
             super().make_train_function(force)
-        elif force or self.train_function is None:
+        elif not (force or self.train_function is None):
+            return
+        elif not self.has_strategy:
+            self.train_function = self._function_of_one_step()
+        else:
             step = self._step_of_all_replicas(self.train_step)
             others = self.steps_per_execution - 1
 
@@ -50,6 +57,26 @@ class DistributedFit:
                 return step(iterator)
 
             self.train_function = train_function
+
+    def _function_of_one_step(self):
+        """Returns what launches one step, without waiting for it."""
+        step = tf.function(
+            self.train_step,
+            jit_compile=self.jit_compile,
+            reduce_retracing=True,
+            autograph=False,
+        )
+
+        @tf.function(reduce_retracing=True, autograph=False)
+        def next_step(iterator):
+            return step(next(iterator))
+
+        def train_function(iterator):
+            # `train_on_batch` gives a Python iterator.
+            graph_can_iterate = isinstance(iterator, tf.data.Iterator)
+            return next_step(iterator) if graph_can_iterate else step(next(iterator))
+
+        return train_function
 
     def make_test_function(self, force=False):
         """Makes what `evaluate` calls with an iterator of batches."""

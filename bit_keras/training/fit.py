@@ -208,9 +208,10 @@ class _Run:
 
     def _train_batches(self, first_step):
         def make(part):
-            return train_batches(
+            batches = train_batches(
                 self.source, self.recipe, self.seed, first_step=first_step, part=part
             )
+            return self._as_computed(batches)
 
         return share_batches(self.strategy, make)
 
@@ -218,7 +219,7 @@ class _Run:
         """Returns the batches of test images, and their number."""
 
         def make(part):
-            return eval_batches(
+            batches = eval_batches(
                 self.source,
                 self.source.test,
                 self.recipe.crop,
@@ -226,9 +227,17 @@ class _Run:
                 multiple=self.strategy.num_replicas_in_sync,
                 part=part,
             )
+            return self._as_computed(batches)
 
         number = int(make(part=(0, 1)).cardinality())
         return share_batches(self.strategy, make), number
+
+    def _as_computed(self, batches):
+        """Rounds images as the first layer would, so that half as much is copied."""
+        dtype = self.model.compute_dtype
+        if dtype not in ("bfloat16", "float16"):
+            return batches
+        return batches.map(lambda images, *rest: (tf.cast(images, dtype), *rest))
 
     def _epochs_between_tests(self, steps_per_epoch):
         """Returns so many that training sees as many images as the tests at least."""

@@ -180,7 +180,7 @@ def share_batches(strategy, make_batches):
         of its replicas gets an equal and static number of them.
     """
     if strategy.num_replicas_in_sync == 1:
-        return make_batches(part=(0, 1))
+        return _on_device(make_batches(part=(0, 1)))
 
     def for_worker(context):
         workers = context.num_input_pipelines
@@ -190,3 +190,12 @@ def share_batches(strategy, make_batches):
         return batches.rebatch(rows // replicas, drop_remainder=True)
 
     return strategy.distribute_datasets_from_function(for_worker)
+
+
+def _on_device(batches):
+    """Copies batches to the GPU, if there is one, while it computes the one before."""
+    gpus = tf.config.list_logical_devices("GPU")
+    if not gpus:
+        return batches
+    copied = tf.data.experimental.prefetch_to_device(gpus[0].name, buffer_size=2)
+    return batches.apply(copied)

@@ -182,3 +182,26 @@ def test_recomputing_units_changes_no_gradient():
     model.backbone.remat = False
     for one, other in zip(recomputed, gradients(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_step_is_launched_without_waiting_and_ends_where_keras_does():
+    """Finite data, `train_on_batch` and `fit` go on as with Keras's own function."""
+    images = np.random.default_rng(0).normal(size=(6, 32, 32, 3)).astype("float32")
+    labels = np.eye(3, dtype="float32")[[0, 1, 2, 0, 1, 2]]
+    weights = []
+    for steps_per_execution in (1, 3):  # With 3, it is Keras's.
+        keras.utils.set_random_seed(1)
+        model = bit_keras.BiTClassifier(
+            bit_keras.BiTBackbone(units=(1, 1, 1, 1), width=0.5), 3
+        )
+        model.compile(
+            "sgd", "mse", steps_per_execution=steps_per_execution, jit_compile=False
+        )
+        history = model.fit(
+            images, labels, batch_size=2, epochs=2, shuffle=False, verbose=0
+        )
+        assert len(history.history["loss"]) == 2
+        assert int(model.optimizer.iterations) == 6
+        assert np.isfinite(model.train_on_batch(images, labels))
+        weights.append(np.concatenate([np.ravel(v) for v in model.get_weights()]))
+    np.testing.assert_allclose(*weights, atol=1e-5)
