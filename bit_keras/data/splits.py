@@ -281,15 +281,23 @@ def usual_size(split, sample=64):
 
     Images that cannot be read are left out, as long as there are others.
     """
-    records = split.ordered()
-    if isinstance(split, IndexedSplit):  # Often sorted by class, and cheap to skip.
-        records = records.shard(max(1, split.num_examples // sample), 0)
-    images = records.take(sample).map(split.decode).ignore_errors()
-    sizes = [image.shape[:2] for image, _ in images]
+    sizes = [image.shape[:2] for image in sample_images(split, sample)]
     if not sizes:
         with naming_unreadable(split):
             next(iter(split.images()))
     return tuple(int(statistics.median(sides)) for sides in zip(*sizes, strict=True))
+
+
+def sample_images(split, count=64):
+    """Yields at most as many uint8 images as are asked for, always the same ones.
+
+    Images that cannot be read are left out.
+    """
+    records = split.ordered()
+    if isinstance(split, IndexedSplit):  # Often sorted by class, and cheap to skip.
+        records = records.shard(max(1, split.num_examples // count), 0)
+    images = records.take(count).map(split.decode).ignore_errors()
+    yield from (image.numpy() for image, _ in images)
 
 
 @contextlib.contextmanager

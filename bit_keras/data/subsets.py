@@ -26,18 +26,37 @@ def few_examples(source, examples_per_class, seed=0):
     The published code does otherwise: it draws from the first 200,000 examples alone,
     or keeps the last ones that it has seen, whatever the seed.
     """
+    numbers = draw_balanced(
+        source.train.read_labels(), source.class_names, examples_per_class, seed
+    )
+    return dataclasses.replace(source, train=source.train.subset(numbers))
+
+
+def draw_balanced(labels, class_names, examples_per_class, seed=0):
+    """Draws as many examples of each class.
+
+    Args:
+        labels: int64 [N], the classes of all examples.
+        class_names: K strings.
+        examples_per_class: Number of examples to draw of each class, at least 1.
+        seed: Seed of the draw; fewer examples are among more of the same seed.
+
+    Returns:
+        The numbers of the examples drawn, int64, increasing.
+
+    Raises:
+        InputError: If a class has fewer.
+    """
     if not isinstance(examples_per_class, int) or examples_per_class < 1:
         raise InputError(
             "`examples_per_class` must be a whole number of at least 1. "
             f"Received: {examples_per_class!r}"
         )
-    labels = source.train.read_labels()
     chosen = [
         _draw(labels, label, name, examples_per_class, seed)
-        for label, name in enumerate(source.class_names)
+        for label, name in enumerate(class_names)
     ]
-    subset = source.train.subset(np.sort(np.concatenate(chosen)))
-    return dataclasses.replace(source, train=subset)
+    return np.sort(np.concatenate(chosen))
 
 
 def _draw(labels, label, name, count, seed):
