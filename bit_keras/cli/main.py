@@ -18,6 +18,7 @@ COMMANDS = (
     "finetune",
     "pretrain",
     "evaluate",
+    "fewshot",
     "predict",
     "export",
     "convert",

@@ -11,15 +11,14 @@ from bit_keras.data.splits import naming_unreadable
 from bit_keras.errors import RunError
 from bit_keras.evaluation.batches import examples_in
 from bit_keras.files import replaced
-from bit_keras.models.classifier import BiTClassifier
 from bit_keras.progress import progress_bar
 
 
-def extract_features(backbone, source, split, image_size, progress=True):
+def extract_features(model, source, split, image_size, progress=True):
     """Returns the pooled features of all images of a split, in their order.
 
     Args:
-        backbone: A `BiTBackbone`.
+        model: A `BiTClassifier` without a head, of which they are the output.
         source: The `Source` that the split is of.
         split: A `Split`.
         image_size: Pixels that images are resized to.
@@ -32,8 +31,6 @@ def extract_features(backbone, source, split, image_size, progress=True):
         InputError: If an image cannot be read.
         RunError: If a feature is not finite.
     """
-    # Without a head the pooled features are the model's output.
-    model = BiTClassifier(backbone, num_classes=0)
     batches = eval_batches(source, split, image_size)
     bar = progress_bar("features", split.num_examples, " images", show=progress)
     rows = []

@@ -15,17 +15,17 @@ def render_markdown(report):
     """
     evaluation = report["evaluation"]
     parts = [
-        f"# {_escape(report['title'])}",
+        f"# {escape(report['title'])}",
         *_headline(evaluation, report["split"]),
-        "\n".join(f"- {_escape(note)}" for note in report["notes"]),
-        *(_picture(**picture) for picture in report["pictures"]),
+        "\n".join(f"- {escape(note)}" for note in report["notes"]),
+        *(picture(**picture) for picture in report["pictures"]),
         "## Settings",
         _settings(report),
         "## Classes",
         *_classes(evaluation),
         *_confusions(evaluation),
         "## Run",
-        _run(report),
+        describe_run(report),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -36,7 +36,7 @@ def _headline(evaluation, split):
     low, high = (_percent(bound, total) for bound in evaluation["top1_interval"])
     yield (
         f"**Accuracy {_percent(evaluation['top1'], total)}: "
-        f"{evaluation['num_correct']:,} of {total:,} {_escape(split)} images right** "
+        f"{evaluation['num_correct']:,} of {total:,} {escape(split)} images right** "
         f"(95 % confidence interval {low} to {high}, Wilson)."
     )
     # Among five classes or fewer the true one is always in the first five.
@@ -47,9 +47,9 @@ def _headline(evaluation, split):
     yield f"{top5 if classes > 5 else ''}Mean cross-entropy {evaluation['loss']:.4f}."
 
 
-def _picture(caption, file):
+def picture(caption, file):
     """Returns a picture with its caption as the alternative text."""
-    return f"![{_escape(caption)}]({urllib.parse.quote(file)})"
+    return f"![{escape(caption)}]({urllib.parse.quote(file)})"
 
 
 def _settings(report):
@@ -57,8 +57,10 @@ def _settings(report):
     rows = []
     for part in ("model", "data", "recipe"):
         for i, (key, value) in enumerate(report[part].items()):
-            rows.append(("" if i else part, key.replace("_", " "), _value(value)))
-    return _table(("", "Setting", "Value"), rows)
+            rows.append(
+                ("" if i else part, key.replace("_", " "), describe_value(value))
+            )
+    return table(("", "Setting", "Value"), rows)
 
 
 def _classes(evaluation):
@@ -82,7 +84,7 @@ def _classes(evaluation):
         )
         for c in classes[:MAX_CLASS_ROWS]
     ]
-    yield _table(("Class", "Right", "Accuracy"), rows, numbers=(1, 2))
+    yield table(("Class", "Right", "Accuracy"), rows, numbers=(1, 2))
 
 
 def _confusions(evaluation):
@@ -94,36 +96,38 @@ def _confusions(evaluation):
         for pair in evaluation["confusions"][:MAX_CONFUSION_ROWS]
     ]
     yield "## Most frequent confusions"
-    yield _table(("True class", "Taken for", "Images"), rows, numbers=(2,))
+    yield table(("True class", "Taken for", "Images"), rows, numbers=(2,))
 
 
-def _run(report):
+def describe_run(report):
     """Returns the table of times, seed and versions."""
     timings, environment = dict(report["timings"]), report["environment"]
     if len(timings) > 1:
         timings["total"] = sum(timings.values())
-    rows = [(f"time, {name}", _duration(time)) for name, time in timings.items()]
+    rows = [
+        (f"time, {name}", describe_duration(time)) for name, time in timings.items()
+    ]
     rows.append(("date", report["created"]))
     rows.append(("seed", "–" if report["seed"] is None else str(report["seed"])))
     rows += environment.items()
-    return _table(("", ""), rows)
+    return table(("", ""), rows)
 
 
-def _table(heads, rows, numbers=()):
+def table(heads, rows, numbers=()):
     """Returns a table; the columns `numbers` are aligned to the right."""
     rule = ["---:" if i in numbers else "---" for i in range(len(heads))]
-    lines = [heads, rule, *(map(_escape, row) for row in rows)]
+    lines = [heads, rule, *(map(escape, row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _escape(text):
+def escape(text):
     """Returns a text in one line in which nothing is taken for Markdown."""
     text = " ".join(str(text).split())
     # Underscores mark emphasis only where they do not lie within a word.
     return re.sub(r"[\\`*~$&<>\[\]|]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
 
 
-def _value(value):
+def describe_value(value):
     """Words a setting's value."""
     if value is None:
         return "–"
@@ -134,9 +138,11 @@ def _value(value):
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list):
-        return ", ".join(map(_value, value))
+        return ", ".join(map(describe_value, value))
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {_value(item)}" for key, item in value.items())
+        return ", ".join(
+            f"{key}: {describe_value(item)}" for key, item in value.items()
+        )
     return value
 
 
@@ -145,7 +151,7 @@ def _percent(share, total):
     return "–" if share is None else f"{100 * share:.{1 if total < 1000 else 2}f} %"
 
 
-def _duration(seconds):
+def describe_duration(seconds):
     """Words a time, with two units at most."""
     if seconds < 60:
         return f"{seconds:.1f} s"

@@ -100,34 +100,59 @@ def write_report(
         The two paths, (JSON, Markdown).
     """
     out_dir = pathlib.Path(out_dir)
-    pictures = {caption: pathlib.Path(p) for caption, p in (pictures or {}).items()}
-    report = _json_safe(
-        {
-            "schema": SCHEMA,
-            "title": title,
-            "created": datetime.datetime.now(datetime.UTC).isoformat(
-                timespec="seconds"
-            ),
-            "notes": notes,
-            "split": split,
-            "evaluation": evaluation.to_dict(),
-            "model": model_summary,
-            "data": data,
-            "recipe": recipe,
-            "seed": seed,
-            "timings": timings or {},
-            "environment": describe_environment(),
-            "pictures": [
-                {"caption": caption, "file": os.path.relpath(path, out_dir)}
-                for caption, path in pictures.items()
-                if path.is_file()
-            ],
-            "history": history or {},
-        }
-    )
+    report = {
+        "schema": SCHEMA,
+        "title": title,
+        "created": created_now(),
+        "notes": notes,
+        "split": split,
+        "evaluation": evaluation.to_dict(),
+        "model": model_summary,
+        "data": data,
+        "recipe": recipe,
+        "seed": seed,
+        "timings": timings or {},
+        "environment": describe_environment(),
+        "pictures": list_pictures(out_dir, pictures or {}),
+        "history": history or {},
+    }
+    return write_both(out_dir, report, render_markdown)
+
+
+def created_now():
+    """Returns the time of a report, in UTC."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def list_pictures(out_dir, pictures):
+    """Returns the pictures that exist, as a report holds them.
+
+    Args:
+        out_dir: Folder of the report.
+        pictures: Mapping of captions to files.
+    """
+    return [
+        {"caption": caption, "file": os.path.relpath(path, out_dir)}
+        for caption, path in pictures.items()
+        if pathlib.Path(path).is_file()
+    ]
+
+
+def write_both(out_dir, report, render):
+    """Writes `report.json`, and `report.md`, which is made of it alone.
+
+    Args:
+        out_dir: Folder to write into; it is made where it is missing.
+        report: The contents; NaN and infinity become null.
+        render: Maps the contents, in JSON's types, to Markdown.
+
+    Returns:
+        The two paths, (JSON, Markdown).
+    """
+    out_dir, report = pathlib.Path(out_dir), json_safe(report)
     paths = out_dir / "report.json", out_dir / "report.md"
     text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    for path, content in zip(paths, (text, render_markdown(report)), strict=True):
+    for path, content in zip(paths, (text, render(report)), strict=True):
         with replaced(path) as temporary:
             temporary.write_text(content, encoding="utf-8")
     return paths
@@ -157,14 +182,14 @@ def _device():
     return ", ".join(f"{count} x {name}" for name, count in counts.items())
 
 
-def _json_safe(value):
+def json_safe(value):
     """Returns the value in JSON's types; what has no place there as its text."""
     if isinstance(value, collections.abc.Mapping):
-        return {str(key): _json_safe(item) for key, item in value.items()}
+        return {str(key): json_safe(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
-        return _json_safe(value.tolist())
+        return json_safe(value.tolist())
     if isinstance(value, list | tuple):
-        return [_json_safe(item) for item in value]
+        return [json_safe(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, int | str):

@@ -40,6 +40,7 @@ def train(
     checkpoint_steps=None,
     tensorboard=None,
     progress=True,
+    is_compiled=False,
 ):
     """Trains a model for all steps of a recipe, or for those that are left.
 
@@ -60,6 +61,8 @@ def train(
             epoch; by default there is one whenever ten minutes have passed.
         tensorboard: Folder for what TensorBoard shows, or `None`.
         progress: Whether to show a progress bar.
+        is_compiled: Whether `compile_for` has compiled the model before, for as many
+            steps and the same parts.
 
     Returns:
         A `Progress`: its `rows` hold for each epoch the `step` and the `learning_rate`
@@ -75,13 +78,8 @@ def train(
     epochs = count_epochs(recipe, steps_per_execution)
     steps_per_epoch = recipe.steps // epochs
     check_batch_size(strategy, recipe.batch_size, batch_split)
-    with strategy.scope():
-        model.compile(
-            **recipe.compile_args(),
-            batch_split=batch_split,
-            steps_per_execution=steps_per_execution,
-        )
-        model.optimizer.build(model.trainable_variables)
+    if not is_compiled:
+        compile_for(model, recipe, batch_split, steps_per_execution)
     state, restore_metrics = Progress(), None
     if checkpoints and (restored := checkpoints.restore(model)):
         state, restore_metrics = restored
@@ -99,10 +97,30 @@ def train(
         start=state.step * recipe.batch_size,
         show=progress and is_chief(strategy),
     )
-    with bar, noticing_signals() as interruption, naming_lost_workers(strategy):
+    # Where nothing can be kept, a signal does at once what it does.
+    signals = noticing_signals() if checkpoints else contextlib.nullcontext()
+    with bar, signals as interruption, naming_lost_workers(strategy):
         for segment in segments(state.step, steps_per_epoch, epochs):
             run.fit(segment, interruption, bar, callbacks, restore_metrics)
     return state
+
+
+def compile_for(model, recipe, batch_split=1, steps_per_execution=1):
+    """Compiles a model as a recipe says, with a new optimizer.
+
+    Args:
+        model: A `BiTClassifier`.
+        recipe: A recipe.
+        batch_split: As in `train`.
+        steps_per_execution: As in `train`.
+    """
+    with model.distribute_strategy.scope():
+        model.compile(
+            **recipe.compile_args(),
+            batch_split=batch_split,
+            steps_per_execution=steps_per_execution,
+        )
+        model.optimizer.build(model.trainable_variables)
 
 
 def count_epochs(recipe, steps_per_execution):

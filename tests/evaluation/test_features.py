@@ -16,8 +16,12 @@ LABELS = np.arange(10) % 2
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
+    return headless()
+
+
+def headless():
     backbone = bit_keras.BiTBackbone(units=(1, 1, 1, 1), width=0.5)
-    return bit_keras.BiTClassifier(backbone, 2)
+    return bit_keras.BiTClassifier(backbone, num_classes=0)
 
 
 def source_of(images, labels=LABELS):
@@ -37,7 +41,7 @@ def computing(calls):
 def test_features_are_those_of_the_resized_images_in_their_order(model):
     source = source_of(IMAGES)
     part = source.test.subset(np.array([1, 2, 7]))
-    features = extract_features(model.backbone, source, part, 32, progress=False)
+    features = extract_features(model, source, part, 32, progress=False)
     for row, number in zip(features, [1, 2, 7], strict=True):
         resized = keras.ops.image.resize(
             IMAGES[number].astype(np.float32), (32, 32), antialias=False
@@ -49,14 +53,14 @@ def test_features_are_those_of_the_resized_images_in_their_order(model):
 def test_grey_images_count_as_grey_in_colour(model):
     grey = IMAGES[..., :1]
     of_grey, of_three = (
-        extract_features(model.backbone, source, source.test, 32, progress=False)
+        extract_features(model, source, source.test, 32, progress=False)
         for source in map(source_of, (grey, np.repeat(grey, 3, axis=-1)))
     )
     np.testing.assert_array_equal(of_grey, of_three)
 
 
 def test_features_that_are_no_numbers_stop_the_work(model):
-    broken = bit_keras.BiTBackbone(units=(1, 1, 1, 1), width=0.5)
+    broken = headless()
     broken.weights[0].assign(broken.weights[0] * np.nan)
     source = source_of(IMAGES)
     with pytest.raises(RunError, match="features of 10 of 10 images are not finite"):

@@ -1,0 +1,179 @@
+"""Learn from a few examples of each class: linear probe and fine-tuning.
+
+bit-keras fewshot --model bit_m_r50x1[,RUN_FOLDER] --datasets cifar10,mnist [--flags]
+
+The same command again goes on where it was stopped.
+"""
+
+import functools
+import json
+import pathlib
+import sys
+
+import keras
+from absl import flags
+
+from bit_keras.cli.common import (
+    define_image_size_flag,
+    define_json_flag,
+    define_overwrite_flag,
+    refuse_arguments,
+)
+from bit_keras.cli.training import PRECISIONS
+from bit_keras.errors import InputError
+from bit_keras.evaluation.fewshot import L2
+from bit_keras.evaluation.fewshot_report import tabulate
+from bit_keras.workflows.fewshot import METHODS, SEEDS, SHOTS, fewshot
+
+
+def define_flags(values):
+    """Defines the flags of this command."""
+    flags.DEFINE_list(
+        "model",
+        None,
+        "Presets, .keras files, folders of runs, or published weight files, with "
+        "commas between them.",
+        required=True,
+        flag_values=values,
+    )
+    flags.DEFINE_list(
+        "datasets",
+        ["doodles"],
+        "TFDS names, folders with a sub-folder of images for each class, or the "
+        "bundled `doodles`, with commas between them.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "Folder where TFDS keeps its sets. By default TFDS's own.",
+        flag_values=values,
+    )
+    flags.DEFINE_list(
+        "shots",
+        list(map(str, SHOTS)),
+        "Numbers of examples of each class. A set leaves out those it has too few "
+        "images for.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "seeds",
+        SEEDS,
+        "Number of subsets of each size.",
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "method",
+        "both",
+        METHODS,
+        "A linear probe on frozen features, fine-tuning of all weights, or both.",
+        flag_values=values,
+    )
+    flags.DEFINE_list(
+        "l2",
+        [f"{L2:g}"],
+        "Strengths of the probe's regularization.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "recipe",
+        "hyperrule",
+        ["hyperrule", "hyperrule_paper", "light"],
+        "Of the fine-tuning: the BiT-HyperRule, as its code or as the paper's text, or "
+        "a light setting of it.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "steps",
+        None,
+        "Steps of the fine-tuning; warm-up and decays change in proportion.",
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "batch_size",
+        None,
+        "Images in a step of it; the learning rate changes in proportion.",
+        lower_bound=1,
+        flag_values=values,
+    )
+    define_image_size_flag(values)
+    flags.DEFINE_enum(
+        "weights",
+        None,
+        ["none"],
+        "For presets: `none` for random weights.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        list(PRECISIONS),
+        "Numbers to compute with, for presets and weight files.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "out_dir",
+        "runs/fewshot",
+        "Folder for the report, the finished runs and the features.",
+        flag_values=values,
+    )
+    define_overwrite_flag(values)
+    define_json_flag(values)
+
+
+def run(values, arguments):
+    """Evaluates all models on all sets and prints a table for each set."""
+    refuse_arguments(arguments)
+    keras.config.set_dtype_policy(PRECISIONS[values.precision])
+    say = functools.partial(print, file=sys.stderr if values.json else sys.stdout)
+    report = fewshot(
+        _named(values.model),
+        values.datasets,
+        values.out_dir,
+        shots=_numbers("shots", values.shots, int),
+        seeds=values.seeds,
+        method=values.method,
+        data_dir=values.data_dir,
+        image_size=values.image_size,
+        recipe=values.recipe,
+        steps=values.steps,
+        batch_size=values.batch_size,
+        l2=_numbers("l2", values.l2, float),
+        weights=values.weights,
+        overwrite=values.overwrite,
+        say=say,
+    )
+    if values.json:
+        print(json.dumps(report, indent=2))
+        return
+    for name, heads, rows in tabulate(report["results"]):
+        print(f"\n{name}: accuracy by examples per class")
+        _print_table([heads, *rows])
+
+
+def _named(models):
+    """Returns models by short names, or by all of what was given where those meet."""
+    names = [pathlib.Path(model).stem for model in models]
+    if len(set(names)) < len(names):
+        names = models
+    return dict(zip(names, models, strict=True))
+
+
+def _numbers(name, texts, kind):
+    try:
+        return [kind(text) for text in texts]
+    except ValueError as error:
+        what = "whole numbers" if kind is int else "numbers"
+        raise InputError(
+            f"--{name} takes {what} with commas between them. Received: "
+            f"{','.join(texts)}"
+        ) from error
+
+
+def _print_table(rows):
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        print("  ".join(f"{text:{width}s}" for text, width in cells).rstrip())

@@ -1,0 +1,163 @@
+"""The report of a few-shot evaluation, for people (Markdown) and programs (JSON)."""
+
+import pathlib
+
+import numpy as np
+
+from bit_keras.evaluation.fewshot_plot import accuracy_by_examples
+from bit_keras.evaluation.markdown import (
+    describe_run,
+    describe_value,
+    escape,
+    picture,
+    table,
+)
+from bit_keras.evaluation.report import (
+    created_now,
+    describe_environment,
+    list_pictures,
+    write_both,
+)
+
+SCHEMA = 1
+PICTURE_FILE = "fewshot.png"
+
+
+def summarize(
+    model, dataset, method, examples_per_class, num_correct, num_test, chance
+):
+    """Returns the figures of one model on subsets of one size.
+
+    Args:
+        model: Its name.
+        dataset: Name of the set.
+        method: How the subsets were learned from.
+        examples_per_class: Number of training examples of each class.
+        num_correct: Number of right test images after each subset, by seed.
+        num_test: Number of test images.
+        chance: Share that guessing would get right.
+
+    Returns:
+        A dict of JSON's types; median, least and most as in the paper's figures.
+    """
+    accuracies = [int(count) / num_test for count in num_correct]
+    return {
+        "model": model,
+        "dataset": dataset,
+        "method": method,
+        "examples_per_class": examples_per_class,
+        "num_correct": list(num_correct),
+        "num_test": num_test,
+        "accuracies": accuracies,
+        "median": float(np.median(accuracies)),
+        "min": min(accuracies),
+        "max": max(accuracies),
+        "chance": chance,
+    }
+
+
+def write_fewshot_report(
+    out_dir, results, *, models, datasets, settings, notes, timings
+):
+    """Writes `report.json`, `report.md` and `fewshot.png`.
+
+    Args:
+        out_dir: Folder to write into; it is made where it is missing.
+        results: What `summarize` returns, a list.
+        models: Mapping of names to what describes each model.
+        datasets: Mapping of names to what describes each set.
+        settings: Mapping of what holds for all.
+        notes: Sentences that a reader should know.
+        timings: Mapping of parts of the run to seconds.
+
+    Returns:
+        The three paths, (JSON, Markdown, picture).
+    """
+    out_dir = pathlib.Path(out_dir)
+    image = out_dir / PICTURE_FILE
+    accuracy_by_examples(results, image)
+    report = {
+        "schema": SCHEMA,
+        "title": "Few-shot accuracy",
+        "created": created_now(),
+        "notes": notes,
+        "results": results,
+        "models": models,
+        "datasets": datasets,
+        "settings": settings,
+        "seed": settings["seeds"],
+        "timings": timings,
+        "environment": describe_environment(),
+        "pictures": list_pictures(
+            out_dir, {"Accuracy against examples per class": image}
+        ),
+    }
+    return *write_both(out_dir, report, render_fewshot), image
+
+
+def render_fewshot(report):
+    """Returns the report as a Markdown text, made from nothing but its JSON."""
+    subsets = max(len(row["accuracies"]) for row in report["results"])
+    parts = [
+        f"# {escape(report['title'])}",
+        f"Share of right test images: the median over {subsets} balanced "
+        f"{'subsets' if subsets > 1 else 'subset'} of the training images, and from "
+        "the least to the most in brackets, by examples per class.",
+        "\n".join(f"- {escape(note)}" for note in report["notes"]),
+        *(picture(**entry) for entry in report["pictures"]),
+        *_tables(report["results"]),
+        "## Settings",
+        _settings(report),
+        "## Run",
+        describe_run(report),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def tabulate(results):
+    """Yields (set, heads, rows of texts) of a table for each set.
+
+    Args:
+        results: What `summarize` returns, a list.
+    """
+    for name in dict.fromkeys(row["dataset"] for row in results):
+        ours = [row for row in results if row["dataset"] == name]
+        shots = sorted({row["examples_per_class"] for row in ours})
+        cells = {
+            (row["model"], row["method"], row["examples_per_class"]): _cell(row)
+            for row in ours
+        }
+        lines = dict.fromkeys((row["model"], row["method"]) for row in ours)
+        rows = [
+            (*line, *(cells.get((*line, count), "–") for count in shots))
+            for line in lines
+        ]
+        yield name, ("Model", "Method", *(f"{count:,}" for count in shots)), rows
+
+
+def _tables(results):
+    for name, heads, rows in tabulate(results):
+        yield f"## {escape(name)}"
+        chance = next(r["chance"] for r in results if r["dataset"] == name)
+        tested = next(r["num_test"] for r in results if r["dataset"] == name)
+        yield f"{tested:,} test images; guessing gets {100 * chance:.1f} % right."
+        yield table(heads, rows, numbers=range(2, len(heads)))
+
+
+def _cell(row):
+    median, low, high = (100 * row[key] for key in ("median", "min", "max"))
+    if len(row["accuracies"]) == 1:
+        return f"{median:.1f} %"
+    return f"{median:.1f} % ({low:.1f}–{high:.1f})"
+
+
+def _settings(report):
+    """Returns one table of models, sets and what holds for all."""
+    rows = []
+    for kind in ("models", "datasets"):
+        for name, facts in report[kind].items():
+            for i, (key, value) in enumerate(facts.items()):
+                rows.append(("" if i else name, key, describe_value(value)))
+    for i, (key, value) in enumerate(report["settings"].items()):
+        rows.append(("" if i else "all", key, describe_value(value)))
+    return table(("", "Setting", "Value"), rows)

@@ -1,0 +1,380 @@
+"""Few-shot evaluation: models, sets, examples per class and seeds, in one report."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+import re
+import signal
+import time
+from collections.abc import Callable
+
+import keras
+
+from bit_keras.data.sources import open_source
+from bit_keras.errors import InputError, Interrupted
+from bit_keras.evaluation.fewshot import L2
+from bit_keras.evaluation.fewshot_report import summarize, write_fewshot_report
+from bit_keras.models.classifier import BiTClassifier
+from bit_keras.workflows.fewshot_methods import (
+    FewShotSet,
+    FineTuning,
+    FrozenModel,
+    Probe,
+)
+from bit_keras.workflows.finetune import choose_recipe
+from bit_keras.workflows.folders import check_folder, write_json
+from bit_keras.workflows.models import open_start_model
+from bit_keras.workflows.summaries import describe_model, describe_source
+
+SHOTS = (1, 5, 10, 25, 100)
+SEEDS = 5
+METHODS = ("probe", "finetune", "both")
+RUNS_FOLDER, FEATURES_FOLDER = "runs", "features"
+
+
+def _say_nothing(line):
+    pass
+
+
+@dataclasses.dataclass(frozen=True)
+class FewShotOptions:
+    """How a few-shot evaluation is made.
+
+    Args:
+        shots: Numbers of examples of each class.
+        seeds: Number of subsets of each size, of the seeds 0, 1, ...; of one seed,
+            fewer examples are among more.
+        method: `"probe"`, a linear classifier of frozen features; `"finetune"`, all of
+            the network by the HyperRule; or `"both"`.
+        data_dir: Folder where TFDS keeps its sets.
+        image_size: Pixels that images are resized to; by default what the recipe
+            decides for the set, 128 or 480.
+        recipe: Setting of the fine-tuning, as in `choose_recipe`.
+        steps: Steps of the fine-tuning; by default the recipe's.
+        batch_size: Images in a step; by default the recipe's.
+        l2: Strengths of the probe's regularization.
+        weights: For models that are names of presets: as in `open_start_model`.
+        overwrite: Whether the folder may hold something else.
+        progress: Whether to show progress bars.
+        say: Called with a line about each thing that is done.
+    """
+
+    shots: tuple = SHOTS
+    seeds: int = SEEDS
+    method: str = "both"
+    data_dir: str | None = None
+    image_size: int | None = None
+    recipe: str = "hyperrule"
+    steps: int | None = None
+    batch_size: int | None = None
+    l2: tuple = (L2,)
+    weights: str | None = None
+    overwrite: bool = False
+    progress: bool = True
+    say: Callable[[str], None] = _say_nothing
+
+    def __post_init__(self):
+        for name in ("shots", "l2"):
+            object.__setattr__(self, name, tuple(sorted(set(getattr(self, name)))))
+        if not self.shots or not all(_is_count(count) for count in self.shots):
+            raise InputError(
+                "`shots` must be numbers of examples of each class, at least 1. "
+                f"Received: {self.shots}"
+            )
+        if not _is_count(self.seeds):
+            raise InputError(f"`seeds` must be at least 1. Received: {self.seeds!r}")
+        if self.method not in METHODS:
+            raise InputError(
+                f"`method` must be one of {METHODS}. Received: {self.method!r}"
+            )
+        if not self.l2 or not all(strength > 0 for strength in self.l2):
+            raise InputError(f"`l2` must be positive numbers. Received: {self.l2}")
+
+    def recipe_of(self, source, from_scratch=False):
+        """Returns the recipe for a set."""
+        return choose_recipe(
+            source,
+            self.recipe,
+            from_scratch,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            crop=self.image_size,
+        )
+
+
+def _is_count(number):
+    return isinstance(number, int) and number >= 1
+
+
+def fewshot(models, datasets, out_dir, **options):
+    """Measures how well models learn from a few examples of each class.
+
+    Each number of examples is drawn several times. The median, the least and the most
+    of the test accuracies are reported, as in the paper's figures. A job that was
+    stopped goes on with the first run that is not finished when it is started again in
+    the same folder; runs of other settings are kept beside each other.
+
+    Args:
+        models: What each model is called, and the model: a `BiTClassifier`, or a preset
+            or path as in `open_model`. Those are opened one after another.
+        datasets: A list of sets as in `open_source`: names of TFDS sets, folders of
+            classes, or `Source`s.
+        out_dir: Folder for `report.json`, `report.md`, `fewshot.png`, the finished runs
+            in `runs/`, and the features in `features/`.
+        **options: Of `FewShotOptions`, such as `shots`, `seeds` and `method`.
+
+    Returns:
+        The contents of `report.json`.
+
+    Raises:
+        InputError: If a model, a set or an option cannot be used.
+        RunError: If the loss stops being a number, or a file cannot be written.
+        Interrupted: After SIGINT.
+
+    Example:
+
+    >>> report = fewshot(
+    ...     {"R50x1": "bit_m_r50x1"}, ["cifar10", "mnist"], "fewshot", method="probe"
+    ... )
+    >>> [row["median"] for row in report["results"]]
+
+    Source: Kolesnikov et al., "Big Transfer", arXiv 1912.11370, section 4.2 (subsets);
+    big_vision's `evaluators/fewshot_lsr.py` (probe). There, images of the probe are
+    cropped centrally; here, they are resized to a square, as BiT does in all transfer.
+    """
+    options = _options_of(options)
+    out_dir = _claim_folder(out_dir, options.overwrite)
+    sets = _open_sets(datasets, options)
+    _check_models(models)
+    job = _Job(out_dir, sets, options, count=len(models))
+    start = time.perf_counter()
+    try:
+        for name, model in models.items():
+            job.run_model(name, model)
+    except KeyboardInterrupt as error:
+        kept = f"run the same command again to go on after {job.done} of {job.total}"
+        raise Interrupted(signal.SIGINT, f"{kept} runs.") from error
+    return job.report(time.perf_counter() - start)
+
+
+def _options_of(options):
+    known = {field.name for field in dataclasses.fields(FewShotOptions)}
+    if unknown := sorted(options.keys() - known):
+        raise InputError(
+            f"There is no option `{unknown[0]}`, but {', '.join(sorted(known))}."
+        )
+    return FewShotOptions(**options)
+
+
+def _claim_folder(out_dir, overwrite):
+    """Returns the folder, which may hold what an earlier call has left."""
+    out_dir = pathlib.Path(out_dir)
+    is_ours = (out_dir / RUNS_FOLDER).is_dir()
+    return check_folder(out_dir, overwrite or is_ours)
+
+
+def _check_models(models):
+    if not models:
+        raise InputError("There is no model to evaluate; give at least one.")
+
+
+def _open_sets(datasets, options):
+    """Opens all sets, with the numbers of examples that each has enough images for."""
+    sets = {}
+    for dataset in datasets:
+        data = FewShotSet(open_source(dataset, options.data_dir))
+        name = data.source.name
+        if name in sets:
+            raise InputError(f"Each set can be given once. Received: {name} twice")
+        sets[name] = data, _possible_shots(data, options.shots)
+    if not sets:
+        raise InputError("There is no set of images; give at least one.")
+    return sets
+
+
+def _possible_shots(data, shots):
+    fewest = int(data.class_counts.min())
+    possible = tuple(count for count in shots if count <= fewest)
+    if not possible:
+        label = data.source.class_names[int(data.class_counts.argmin())]
+        raise InputError(
+            f"Class `{label}` of {data.source.name} has {fewest} training images; give "
+            "at most as many examples of each class, or leave the set out. Received: "
+            f"{', '.join(map(str, shots))}"
+        )
+    return possible
+
+
+class _Job:
+    """The runs of all models on all sets, each finished one in a file.
+
+    Args:
+        out_dir: The folder.
+        sets: (`FewShotSet`, numbers of examples) by name.
+        options: `FewShotOptions`.
+        count: Number of models.
+    """
+
+    def __init__(self, out_dir, sets, options, count):
+        self.out_dir = out_dir
+        self.sets = sets
+        self.options = options
+        kinds = 2 if options.method == "both" else 1
+        subsets = sum(len(shots) for _, shots in sets.values()) * options.seeds
+        self.total = count * kinds * subsets
+        self.done = self.found = 0
+        self.results, self.models, self.notes = [], {}, []
+        self.recipes = {name: {} for name in sets}
+
+    def run_model(self, name, model):
+        """Evaluates one model on all sets."""
+        frozen = self._freeze(name, model)
+        self.models[name] = describe_model(frozen.model)
+        for data, shots in self.sets.values():
+            for method in self._methods(frozen, data, shots):
+                described = self.recipes[data.source.name]
+                described.setdefault(method.kind, method.describe())
+                for count in shots:
+                    self._run_seeds(frozen, data, method, count)
+
+    def _freeze(self, name, model):
+        if isinstance(model, BiTClassifier):
+            # The same backbone; the head is the caller's.
+            return FrozenModel(name, BiTClassifier(model.backbone, num_classes=0))
+        # Random weights are the same ones whatever was opened before.
+        keras.utils.set_random_seed(0)
+        model, from_scratch = open_start_model(model, 0, self.options.weights)
+        if from_scratch:
+            self.notes.append(f"{name} has random weights.")
+        return FrozenModel(name, model, from_scratch)
+
+    def _methods(self, frozen, data, shots):
+        """Returns the methods that were asked for."""
+        options = self.options
+        recipe_of = functools.partial(
+            options.recipe_of, from_scratch=frozen.from_scratch
+        )
+        methods = []
+        if options.method in ("probe", "both"):
+            draws = [(max(shots), seed) for seed in range(options.seeds)]
+            path_of = functools.partial(self._features_path, frozen, data)
+            size = recipe_of(data.source).crop
+            methods.append(
+                Probe(frozen, data, size, draws, options.l2, path_of, options.progress)
+            )
+        if options.method in ("finetune", "both"):
+            methods.append(FineTuning(frozen, data, recipe_of, options.progress))
+        return methods
+
+    def _features_path(self, frozen, data, part, key):
+        name = _file_name(frozen.name, data.source.name, part, _digest(key))
+        return self.out_dir / FEATURES_FOLDER / f"{name}.npz"
+
+    def _run_seeds(self, frozen, data, method, count):
+        """Makes the runs of one number of examples, as far as they are not there."""
+        counts = {}
+        for seed in range(self.options.seeds):
+            for name, right in self._run(frozen, data, method, count, seed).items():
+                counts.setdefault(name, []).append(right)
+        source = data.source
+        for name, right in counts.items():
+            row = summarize(
+                frozen.name,
+                source.name,
+                name,
+                count,
+                right,
+                source.test.num_examples,
+                1 / source.num_classes,
+            )
+            self.results.append(row)
+            self.options.say(
+                f"{source.name}, {frozen.name}, {name}, {count} per class: "
+                f"{100 * row['median']:.1f} % ({100 * row['min']:.1f} to "
+                f"{100 * row['max']:.1f})"
+            )
+
+    def _run(self, frozen, data, method, count, seed):
+        """Returns the numbers of right test images of one run, by method."""
+        configuration = {
+            "model": frozen.identity,
+            "data": data.identity,
+            "method": method.kind,
+            **method.settings(count, seed),
+            "examples_per_class": count,
+            "seed": seed,
+        }
+        name = _file_name(
+            frozen.name,
+            data.source.name,
+            method.kind,
+            f"{count}-shot",
+            f"seed-{seed}",
+            _digest(configuration),
+        )
+        path = self.out_dir / RUNS_FOLDER / f"{name}.json"
+        if path.is_file():
+            self.found += 1
+        else:
+            start = time.perf_counter()
+            num_correct = method.run(count, seed)
+            seconds = round(time.perf_counter() - start, 2)
+            write_json(
+                path,
+                {
+                    "configuration": configuration,
+                    "num_correct": num_correct,
+                    "num_test": data.source.test.num_examples,
+                    "seconds": seconds,
+                },
+            )
+        self.done += 1
+        return json.loads(path.read_text(encoding="utf-8"))["num_correct"]
+
+    def report(self, seconds):
+        """Writes the report; returns its contents."""
+        options = self.options
+        paths = write_fewshot_report(
+            self.out_dir,
+            self.results,
+            models=self.models,
+            datasets={name: self._describe_set(name) for name in self.sets},
+            settings={
+                "examples per class": options.shots,
+                "seeds": f"0 to {options.seeds - 1}",
+                "l2 of the probe": options.l2,
+            },
+            notes=[*self.notes, *self._left_out()],
+            timings={"this call": round(seconds, 1)},
+        )
+        for what, path in zip(("Figures", "Report", "Picture"), paths, strict=True):
+            options.say(f"{what}: {path}")
+        return json.loads(paths[0].read_text(encoding="utf-8"))
+
+    def _describe_set(self, name):
+        data, _ = self.sets[name]
+        return {**describe_source(data.source), **self.recipes[name]}
+
+    def _left_out(self):
+        """Yields what a reader should know of the runs that were not made now."""
+        for name, (data, shots) in self.sets.items():
+            if missing := [c for c in self.options.shots if c not in shots]:
+                yield (
+                    f"{name} has a class of {data.class_counts.min()} training images, "
+                    f"too few for {', '.join(map(str, missing))} per class."
+                )
+        if self.found:
+            yield f"{self.found} of {self.total} runs were finished before this call."
+
+
+def _file_name(*parts):
+    """Returns a name that can be that of a file everywhere."""
+    return re.sub(r"[^\w.+-]+", "-", "-".join(parts))
+
+
+def _digest(content):
+    """Returns a few letters that differ where JSON contents differ."""
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]

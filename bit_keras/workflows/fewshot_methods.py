@@ -1,0 +1,252 @@
+"""The two ways to learn from a few examples of each class."""
+
+import dataclasses
+import functools
+
+import keras
+import numpy as np
+
+from bit_keras.data.fingerprints import fingerprint as split_fingerprint
+from bit_keras.data.load import eval_batches
+from bit_keras.data.sources import Source, naming_unreadable
+from bit_keras.data.subsets import draw_balanced
+from bit_keras.evaluation import evaluate_model
+from bit_keras.evaluation.features import FeatureCache, extract_features
+from bit_keras.evaluation.fewshot import L2, LinearProbe
+from bit_keras.models.classifier import BiTClassifier
+from bit_keras.training.fit import compile_for, train
+from bit_keras.workflows.runs import fingerprint
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FewShotSet:
+    """A set of images of which balanced subsets are drawn.
+
+    Args:
+        source: The `Source`.
+    """
+
+    source: Source
+
+    @functools.cached_property
+    def labels(self):
+        """The labels of the training images, which are read once."""
+        return self.source.train.read_labels()
+
+    @functools.cached_property
+    def class_counts(self):
+        """Number of training images of each class, int64 [K]."""
+        return np.bincount(self.labels, minlength=self.source.num_classes)
+
+    @functools.cached_property
+    def identity(self):
+        """What tells the set from another one, a dict of JSON's types."""
+        return {
+            "name": self.source.name,
+            "classes": list(self.source.class_names),
+            "training images": split_fingerprint(self.source.train),
+            "test images": split_fingerprint(self.source.test),
+        }
+
+    def draw(self, examples_per_class, seed):
+        """Returns the numbers of the training images in a subset."""
+        names = self.source.class_names
+        return draw_balanced(self.labels, names, examples_per_class, seed)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FrozenModel:
+    """A model whose weights stay as they are.
+
+    Args:
+        name: What a person calls it.
+        model: A `BiTClassifier` without a head.
+        from_scratch: Whether its weights are random.
+    """
+
+    name: str
+    model: BiTClassifier
+    from_scratch: bool = False
+
+    @functools.cached_property
+    def identity(self):
+        """What tells the model from another one, a dict of JSON's types."""
+        return {
+            "architecture": str(self.model.architecture),
+            "policy": self.model.backbone.dtype_policy.name,
+            "weights": fingerprint(self.model.backbone),
+        }
+
+
+class Probe:
+    """A linear classifier of frozen features, by least squares.
+
+    Args:
+        frozen: The `FrozenModel`.
+        data: The `FewShotSet`.
+        image_size: Pixels that images are resized to.
+        draws: (examples per class, seed) of all subsets, whose features are computed at
+            once.
+        l2: Strengths of the regularization.
+        path_of: Maps `"train"` or `"test"` and what decides the features to the file
+            they are kept in, or to `None`.
+        progress: Whether to show progress bars.
+    """
+
+    kind = "probe"
+
+    def __init__(self, frozen, data, image_size, draws, l2, path_of, progress):
+        self.frozen = frozen
+        self.data = data
+        self.image_size = image_size
+        self.draws = draws
+        self.l2 = l2
+        self.path_of = path_of
+        self.progress = progress
+
+    def settings(self, examples_per_class, seed):
+        """Returns what decides a run, beside model, set and subset."""
+        return {"image_size": self.image_size, "l2": list(self.l2)}
+
+    def describe(self):
+        """Returns the setting in one line."""
+        return f"least squares on features of {self.image_size} px"
+
+    def run(self, examples_per_class, seed):
+        """Learns from one subset.
+
+        Returns:
+            The number of right test images, for each strength by its name.
+        """
+        numbers = self.data.draw(examples_per_class, seed)
+        all_numbers, features = self._train_features
+        features = features[np.searchsorted(all_numbers, numbers)]
+        labels = self.data.labels[numbers]
+        probe = LinearProbe(features, labels, self.data.source.num_classes)
+        return {
+            self._method(l2): int(np.sum(probe.predict(self._test_features, l2) == y))
+            for y in [self._test_labels]
+            for l2 in self.l2
+        }
+
+    def _method(self, l2):
+        return "linear probe" if l2 == L2 else f"linear probe, l2 {l2:g}"
+
+    @functools.cached_property
+    def _train_features(self):
+        """The numbers of all images in any subset, and their features."""
+        numbers = np.unique(np.concatenate([self.data.draw(*d) for d in self.draws]))
+        return numbers, self._features("train", numbers)
+
+    @functools.cached_property
+    def _test_features(self):
+        return self._features("test", np.arange(self.data.source.test.num_examples))
+
+    @functools.cached_property
+    def _test_labels(self):
+        return self.data.source.test.read_labels()
+
+    def _features(self, part, numbers):
+        split = getattr(self.data.source, part)
+        key = {
+            "model": self.frozen.identity,
+            "data": self.data.identity,
+            "part": part,
+            "image_size": self.image_size,
+        }
+
+        def compute(missing):
+            wanted = split if len(missing) == split.num_examples else None
+            return extract_features(
+                self.frozen.model,
+                self.data.source,
+                wanted or split.subset(missing),
+                self.image_size,
+                self.progress,
+            )
+
+        return FeatureCache(key, self.path_of(part, key)).get(numbers, compute)
+
+
+class FineTuning:
+    """All of the network, with a new head of zeros, trained by a recipe.
+
+    Args:
+        frozen: The `FrozenModel` to start from.
+        data: The `FewShotSet`.
+        recipe_of: Maps a `Source` to the recipe.
+        progress: Whether to show progress bars.
+    """
+
+    kind = "finetune"
+
+    def __init__(self, frozen, data, recipe_of, progress):
+        self.frozen = frozen
+        self.data = data
+        self.recipe_of = recipe_of
+        self.progress = progress
+        self._compiled_for = None
+
+    def settings(self, examples_per_class, seed):
+        """Returns what decides a run, beside model, set and subset."""
+        recipe = self._recipe(examples_per_class)
+        return {"kind": type(recipe).__name__, **recipe.to_dict()}
+
+    def describe(self):
+        """Returns the setting in one line."""
+        return self._recipe(1).describe()
+
+    def run(self, examples_per_class, seed):
+        """Learns from one subset; returns the number of right test images by name."""
+        numbers = self.data.draw(examples_per_class, seed)
+        source = self.data.source
+        source = dataclasses.replace(source, train=source.train.subset(numbers))
+        recipe = self.recipe_of(source)
+        with naming_unreadable(source.train, source.test):
+            self._begin(recipe)
+            train(
+                self._model,
+                source,
+                recipe,
+                seed=seed,
+                progress=self.progress,
+                is_compiled=True,
+            )
+            test = eval_batches(source, source.test, recipe.crop, recipe.eval_resize)
+            evaluation = evaluate_model(
+                self._model, test, source.class_names, self.progress
+            )
+        return {"fine-tuning": evaluation.num_correct}
+
+    def _recipe(self, examples_per_class):
+        """Returns the recipe for a subset, of which the number of images is enough."""
+        source = self.data.source
+        numbers = self.data.draw(examples_per_class, 0)
+        subset = source.train.subset(numbers)
+        return self.recipe_of(dataclasses.replace(source, train=subset))
+
+    @functools.cached_property
+    def _model(self):
+        """A copy to train, so that the model stays as it is."""
+        model = BiTClassifier.from_config(self.frozen.model.get_config())
+        model.reset_head(self.data.source.num_classes)
+        return model
+
+    def _begin(self, recipe):
+        """Puts the model and its optimizer where a run begins."""
+        recipe = dataclasses.replace(recipe, num_examples=1)
+        # The network is compiled once for all runs that only differ in their images:
+        # to compile it takes longer than to train it on a fast device.
+        if recipe != self._compiled_for:
+            compile_for(self._model, recipe)
+            optimizer = self._model.optimizer.variables
+            self._new_optimizer = [keras.ops.convert_to_numpy(v) for v in optimizer]
+            self._compiled_for = recipe
+        variables = self._model.optimizer.variables
+        for variable, value in zip(variables, self._new_optimizer, strict=True):
+            variable.assign(value)
+        weights = self._model.backbone.weights, self.frozen.model.backbone.weights
+        for variable, start in zip(*weights, strict=True):
+            variable.assign(start)
+        for variable in self._model.head.weights:
+            variable.assign(keras.ops.zeros_like(variable))
