@@ -14,7 +14,6 @@ import keras
 from absl import flags
 
 from bit_keras.cli.common import (
-    define_image_size_flag,
     define_json_flag,
     define_overwrite_flag,
     refuse_arguments,
@@ -78,10 +77,10 @@ def define_flags(values):
     )
     flags.DEFINE_enum(
         "recipe",
-        "hyperrule",
-        ["hyperrule", "hyperrule_paper", "light"],
+        "auto",
+        ["auto", "hyperrule", "hyperrule_paper", "light"],
         "Of the fine-tuning: the BiT-HyperRule, as its code or as the paper's text, or "
-        "a light setting of it.",
+        "a light setting of it. `auto` is `light` on a machine without a GPU or TPU.",
         flag_values=values,
     )
     flags.DEFINE_integer(
@@ -98,7 +97,14 @@ def define_flags(values):
         lower_bound=1,
         flag_values=values,
     )
-    define_image_size_flag(values)
+    flags.DEFINE_integer(
+        "image_size",
+        None,
+        "Pixels that images are resized to, for both methods. By default the recipe's: "
+        "128, or 480 for large images; 32 in the light setting.",
+        lower_bound=32,
+        flag_values=values,
+    )
     flags.DEFINE_enum(
         "weights",
         None,
@@ -155,6 +161,10 @@ def run(values, arguments):
 
 def _named(models):
     """Returns models by short names, or by all of what was given where those meet."""
+    if len(set(models)) < len(models):
+        raise InputError(
+            f"Each model can be given once. Received: --model={','.join(models)}"
+        )
     names = [pathlib.Path(model).stem for model in models]
     if len(set(names)) < len(names):
         names = models

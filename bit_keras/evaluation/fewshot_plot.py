@@ -10,7 +10,8 @@ from bit_keras.evaluation.canvas import BLUE, GREEN, GREY, INK, VERMILION
 # The third and fourth hue of the same palette that can be read on white.
 PURPLE, BROWN = "#A0457E", "#8A6500"
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, BROWN, INK)
-MARKERS = "os^Dv*"
+# One more than there are colours, so that both recur together only after 42 models.
+MARKERS = "os^Dv*P"
 STYLES = ("-", "--", ":", "-.")
 # In inches.
 WIDTH, HEIGHT, GAP_ACROSS, GAP_DOWN = 2.5, 2.1, 0.55, 0.75
@@ -32,19 +33,21 @@ def accuracy_by_examples(results, path):
     from matplotlib.figure import Figure
 
     sets = list(dict.fromkeys(row["dataset"] for row in results))
-    columns = min(MAX_COLUMNS, len(sets))
+    rows = math.ceil(len(sets) / MAX_COLUMNS)
+    columns = math.ceil(len(sets) / rows)
     looks = _looks(results)
     figure = Figure(figsize=(columns * (WIDTH + GAP_ACROSS), HEIGHT))
     panels = []
+    shots = np.unique([row["examples_per_class"] for row in results])
     for number, name in enumerate(sets):
         row, column = divmod(number, columns)
         left, top = column * (WIDTH + GAP_ACROSS), row * (HEIGHT + GAP_DOWN)
         axes = canvas.inch_axes(figure, left, top, WIDTH, HEIGHT)
         _draw_panel(axes, name, [r for r in results if r["dataset"] == name], looks)
+        _scale_shots(axes, shots)
         panels.append(axes)
     words = "test accuracy, median over the subsets; bands from least to most"
     canvas.header(panels[0], "Few-shot accuracy", words, gap=28)
-    rows = math.ceil(len(sets) / columns)
     _draw_key(figure, looks, rows * (HEIGHT + GAP_DOWN))
     canvas.save(figure, path)
 
@@ -69,6 +72,8 @@ def _looks(results):
 
 def _draw_panel(axes, name, results, looks):
     """Draws the lines of one set."""
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_title(canvas.fit(name, WIDTH, "bold"), pad=8)
     axes.grid(axis="y")
     for series, look in looks.items():
@@ -83,21 +88,24 @@ def _draw_panel(axes, name, results, looks):
         axes.fill_between(shots, low, high, lw=0, **band)
         if len(shots) == 1:  # Of one point there is no band to see.
             axes.vlines(shots, low, high, lw=3, **band)
-    axes.axhline(results[0]["chance"], color=GREY, lw=0.8, ls=":")
-    _set_scales(axes, results)
+    chance = results[0]["chance"]
+    axes.axhline(chance, color=GREY, lw=0.8, ls=":")
+    highest = max(row["max"] for row in results)
+    axes.set_ylim(0, min(1, max(1.1 * highest, 1.5 * chance)))
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
 
 
-def _set_scales(axes, results):
-    """Shows all that was measured: from 0, with a tick for each number of examples."""
-    shots = np.unique([row["examples_per_class"] for row in results])
+def _scale_shots(axes, shots):
+    """Gives all panels the same logarithmic scale, with a tick where there are points.
+
+    A set with few images of a class then shows how far it goes.
+    """
     axes.set_xscale("log")
     axes.set_xlim(shots[0] / 1.15, shots[-1] * 1.15)
     axes.set_xticks(shots, [f"{count:,}" for count in shots])
     axes.minorticks_off()
     axes.set_xlabel("examples per class")
-    highest = max(row["max"] for row in results)
-    axes.set_ylim(0, min(1, max(1.1 * highest, 1.5 * results[0]["chance"])))
-    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
 
 
 def _draw_key(figure, looks, top):

@@ -23,36 +23,27 @@ SCHEMA = 1
 PICTURE_FILE = "fewshot.png"
 
 
-def summarize(
-    model, dataset, method, examples_per_class, num_correct, num_test, chance
-):
+def summarize(num_correct, num_test, **subject):
     """Returns the figures of one model on subsets of one size.
 
     Args:
-        model: Its name.
-        dataset: Name of the set.
-        method: How the subsets were learned from.
-        examples_per_class: Number of training examples of each class.
         num_correct: Number of right test images after each subset, by seed.
         num_test: Number of test images.
-        chance: Share that guessing would get right.
+        **subject: What they are of: `model`, `dataset`, `method`, `setting` (one line)
+            and `examples_per_class`; and `chance`, what guessing would get right.
 
     Returns:
         A dict of JSON's types; median, least and most as in the paper's figures.
     """
-    accuracies = [int(count) / num_test for count in num_correct]
+    accuracies = [count / num_test for count in num_correct]
     return {
-        "model": model,
-        "dataset": dataset,
-        "method": method,
-        "examples_per_class": examples_per_class,
+        **subject,
         "num_correct": list(num_correct),
         "num_test": num_test,
         "accuracies": accuracies,
         "median": float(np.median(accuracies)),
         "min": min(accuracies),
         "max": max(accuracies),
-        "chance": chance,
     }
 
 
@@ -85,7 +76,7 @@ def write_fewshot_report(
         "models": models,
         "datasets": datasets,
         "settings": settings,
-        "seed": settings["seeds"],
+        "seed": ", ".join(map(str, settings["seeds"])),
         "timings": timings,
         "environment": describe_environment(),
         "pictures": list_pictures(
@@ -153,11 +144,23 @@ def _cell(row):
 
 def _settings(report):
     """Returns one table of models, sets and what holds for all."""
-    rows = []
-    for kind in ("models", "datasets"):
-        for name, facts in report[kind].items():
-            for i, (key, value) in enumerate(facts.items()):
-                rows.append(("" if i else name, key, describe_value(value)))
-    for i, (key, value) in enumerate(report["settings"].items()):
-        rows.append(("" if i else "all", key, describe_value(value)))
+    results = report["results"]
+    parts = [*report["models"].items()]
+    for name, facts in report["datasets"].items():
+        ours = [row for row in results if row["dataset"] == name]
+        parts.append((name, {**facts, **_settings_by_method(ours)}))
+    parts.append(("all", report["settings"]))
+    rows = [
+        ("" if i else name, key, describe_value(value))
+        for name, facts in parts
+        for i, (key, value) in enumerate(facts.items())
+    ]
     return table(("", "Setting", "Value"), rows)
+
+
+def _settings_by_method(results):
+    """Returns each method's settings, of which there can be one for each model."""
+    settings = {}
+    for row in results:
+        settings.setdefault(row["method"], {})[row["setting"]] = None
+    return {method: "; ".join(lines) for method, lines in settings.items()}

@@ -18,7 +18,7 @@ def render_markdown(report):
         f"# {escape(report['title'])}",
         *_headline(evaluation, report["split"]),
         "\n".join(f"- {escape(note)}" for note in report["notes"]),
-        *(picture(**picture) for picture in report["pictures"]),
+        *(picture(**entry) for entry in report["pictures"]),
         "## Settings",
         _settings(report),
         "## Classes",

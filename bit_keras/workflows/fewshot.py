@@ -25,7 +25,7 @@ from bit_keras.workflows.fewshot_methods import (
 )
 from bit_keras.workflows.finetune import choose_recipe
 from bit_keras.workflows.folders import check_folder, write_json
-from bit_keras.workflows.models import open_start_model
+from bit_keras.workflows.models import check_is_there, open_start_model
 from bit_keras.workflows.summaries import describe_model, describe_source
 
 SHOTS = (1, 5, 10, 25, 100)
@@ -49,8 +49,8 @@ class FewShotOptions:
         method: `"probe"`, a linear classifier of frozen features; `"finetune"`, all of
             the network by the HyperRule; or `"both"`.
         data_dir: Folder where TFDS keeps its sets.
-        image_size: Pixels that images are resized to; by default what the recipe
-            decides for the set, 128 or 480.
+        image_size: Pixels that images are resized to, for both methods; by default what
+            the recipe decides for the set.
         recipe: Setting of the fine-tuning, as in `choose_recipe`.
         steps: Steps of the fine-tuning; by default the recipe's.
         batch_size: Images in a step; by default the recipe's.
@@ -66,7 +66,7 @@ class FewShotOptions:
     method: str = "both"
     data_dir: str | None = None
     image_size: int | None = None
-    recipe: str = "hyperrule"
+    recipe: str = "auto"
     steps: int | None = None
     batch_size: int | None = None
     l2: tuple = (L2,)
@@ -146,8 +146,8 @@ def fewshot(models, datasets, out_dir, **options):
     """
     options = _options_of(options)
     out_dir = _claim_folder(out_dir, options.overwrite)
-    sets = _open_sets(datasets, options)
     _check_models(models)
+    sets = _open_sets(datasets, options)
     job = _Job(out_dir, sets, options, count=len(models))
     start = time.perf_counter()
     try:
@@ -178,6 +178,9 @@ def _claim_folder(out_dir, overwrite):
 def _check_models(models):
     if not models:
         raise InputError("There is no model to evaluate; give at least one.")
+    for model in models.values():
+        if not isinstance(model, BiTClassifier):
+            check_is_there(model)
 
 
 def _open_sets(datasets, options):
@@ -226,7 +229,6 @@ class _Job:
         self.total = count * kinds * subsets
         self.done = self.found = 0
         self.results, self.models, self.notes = [], {}, []
-        self.recipes = {name: {} for name in sets}
 
     def run_model(self, name, model):
         """Evaluates one model on all sets."""
@@ -234,8 +236,6 @@ class _Job:
         self.models[name] = describe_model(frozen.model)
         for data, shots in self.sets.values():
             for method in self._methods(frozen, data, shots):
-                described = self.recipes[data.source.name]
-                described.setdefault(method.kind, method.describe())
                 for count in shots:
                     self._run_seeds(frozen, data, method, count)
 
@@ -281,13 +281,14 @@ class _Job:
         source = data.source
         for name, right in counts.items():
             row = summarize(
-                frozen.name,
-                source.name,
-                name,
-                count,
                 right,
                 source.test.num_examples,
-                1 / source.num_classes,
+                model=frozen.name,
+                dataset=source.name,
+                method=name,
+                setting=method.describe(count),
+                examples_per_class=count,
+                chance=1 / source.num_classes,
             )
             self.results.append(row)
             self.options.say(
@@ -343,8 +344,7 @@ class _Job:
             datasets={name: self._describe_set(name) for name in self.sets},
             settings={
                 "examples per class": options.shots,
-                "seeds": f"0 to {options.seeds - 1}",
-                "l2 of the probe": options.l2,
+                "seeds": list(range(options.seeds)),
             },
             notes=[*self.notes, *self._left_out()],
             timings={"this call": round(seconds, 1)},
@@ -355,7 +355,9 @@ class _Job:
 
     def _describe_set(self, name):
         data, _ = self.sets[name]
-        return {**describe_source(data.source), **self.recipes[name]}
+        described = describe_source(data.source)
+        del described["name"]  # It is the heading.
+        return described
 
     def _left_out(self):
         """Yields what a reader should know of the runs that were not made now."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import zlib
 
 import keras
 import numpy as np
@@ -43,7 +44,7 @@ class FewShotSet:
         """What tells the set from another one, a dict of JSON's types."""
         return {
             "name": self.source.name,
-            "classes": list(self.source.class_names),
+            "classes": f"{zlib.crc32(repr(self.source.class_names).encode()):08x}",
             "training images": split_fingerprint(self.source.train),
             "test images": split_fingerprint(self.source.test),
         }
@@ -108,7 +109,7 @@ class Probe:
         """Returns what decides a run, beside model, set and subset."""
         return {"image_size": self.image_size, "l2": list(self.l2)}
 
-    def describe(self):
+    def describe(self, examples_per_class):
         """Returns the setting in one line."""
         return f"least squares on features of {self.image_size} px"
 
@@ -123,11 +124,11 @@ class Probe:
         features = features[np.searchsorted(all_numbers, numbers)]
         labels = self.data.labels[numbers]
         probe = LinearProbe(features, labels, self.data.source.num_classes)
-        return {
-            self._method(l2): int(np.sum(probe.predict(self._test_features, l2) == y))
-            for y in [self._test_labels]
-            for l2 in self.l2
-        }
+        return {self._method(l2): self._count_right(probe, l2) for l2 in self.l2}
+
+    def _count_right(self, probe, l2):
+        predictions = probe.predict(self._test_features, l2)
+        return int(np.sum(predictions == self._test_labels))
 
     def _method(self, l2):
         return "linear probe" if l2 == L2 else f"linear probe, l2 {l2:g}"
@@ -192,9 +193,9 @@ class FineTuning:
         recipe = self._recipe(examples_per_class)
         return {"kind": type(recipe).__name__, **recipe.to_dict()}
 
-    def describe(self):
+    def describe(self, examples_per_class):
         """Returns the setting in one line."""
-        return self._recipe(1).describe()
+        return self._recipe(examples_per_class).describe()
 
     def run(self, examples_per_class, seed):
         """Learns from one subset; returns the number of right test images by name."""

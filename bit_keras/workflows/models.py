@@ -52,6 +52,21 @@ def open_model(model, num_classes=None, weights="published"):
     )
 
 
+def check_is_there(model):
+    """Raises `InputError` if there is neither such a file nor such a preset.
+
+    Before other work, for a model that is only opened after it.
+
+    Args:
+        model: As in `open_model`.
+    """
+    path = pathlib.Path(model)
+    if not is_path(path):
+        get_preset(model)
+    elif not path.exists():
+        raise _missing(path)
+
+
 def is_path(model):
     """Tells the path of a model, even one of nothing, from the name of a preset."""
     path = pathlib.Path(model)

@@ -139,6 +139,34 @@ def test_evaluate_counts_all_of_a_split(capsys, tmp_path, run_folder):
     assert "of 800" in capsys.readouterr().out
 
 
+def test_fewshot_as_a_table_and_as_json(capsys, tmp_path, run_folder):
+    arguments = ["fewshot", "--model", str(run_folder), "--method=probe", "--seeds=1"]
+    arguments += ["--shots=2", "--image_size=32", "--out_dir", str(tmp_path / "few")]
+    assert main([*arguments, "--json"]) == 0
+    [row] = json.loads(capsys.readouterr().out)["results"]
+    assert (row["dataset"], row["examples_per_class"]) == ("doodles", 2)
+    assert row["accuracies"] == [row["num_correct"][0] / 400]
+    assert main(arguments) == 0
+    *_, heads, line = capsys.readouterr().out.splitlines()
+    assert heads.split() == ["Model", "Method", "2"]
+    share = f"{100 * row['median']:.1f} %"
+    assert line.split() == [run_folder.name, "linear", "probe", *share.split()]
+
+
+def test_fewshot_mistakes(capsys, tmp_path, run_folder):
+    command = ["fewshot", "--out_dir", tmp_path / "few", "--model"]
+    for flags, message in {
+        (run_folder, "--shots=1,x"): "--shots takes whole numbers with commas",
+        (run_folder, "--l2=x"): "--l2 takes numbers with commas",
+        (run_folder, "--shots=41"): "has 40 training images; give at most as many",
+        (f"{run_folder},{run_folder}",): "Each model can be given once",
+        (f"{run_folder},bit_m_r50x9",): "such as bit_m_r50x",
+        (run_folder, "doodles"): "takes flags alone. Received: doodles",
+    }.items():
+        fails(capsys, [*command, *flags], message)
+    assert not (tmp_path / "few").exists()
+
+
 def test_evaluate_on_other_classes(capsys, tmp_path, run_folder):
     for name in ("apple", "eye"):
         (tmp_path / "two" / name).mkdir(parents=True)
