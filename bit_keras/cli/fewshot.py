@@ -22,7 +22,8 @@ from bit_keras.cli.training import PRECISIONS
 from bit_keras.errors import InputError
 from bit_keras.evaluation.fewshot import L2
 from bit_keras.evaluation.fewshot_report import tabulate
-from bit_keras.workflows.fewshot import METHODS, SEEDS, SHOTS, fewshot
+from bit_keras.workflows.fewshot import fewshot
+from bit_keras.workflows.fewshot_options import METHODS, SEEDS, SHOTS
 
 
 def define_flags(values):

@@ -1,6 +1,5 @@
 """Few-shot evaluation: models, sets, examples per class and seeds, in one report."""
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -8,13 +7,11 @@ import pathlib
 import re
 import signal
 import time
-from collections.abc import Callable
 
 import keras
 
 from bit_keras.data.sources import open_source
 from bit_keras.errors import InputError, Interrupted
-from bit_keras.evaluation.fewshot import L2
 from bit_keras.evaluation.fewshot_report import summarize, write_fewshot_report
 from bit_keras.models.classifier import BiTClassifier
 from bit_keras.workflows.fewshot_methods import (
@@ -23,89 +20,12 @@ from bit_keras.workflows.fewshot_methods import (
     FrozenModel,
     Probe,
 )
-from bit_keras.workflows.finetune import choose_recipe
+from bit_keras.workflows.fewshot_options import FewShotOptions
 from bit_keras.workflows.folders import check_folder, write_json
 from bit_keras.workflows.models import check_is_there, open_start_model
 from bit_keras.workflows.summaries import describe_model, describe_source
 
-SHOTS = (1, 5, 10, 25, 100)
-SEEDS = 5
-METHODS = ("probe", "finetune", "both")
 RUNS_FOLDER, FEATURES_FOLDER = "runs", "features"
-
-
-def _say_nothing(line):
-    pass
-
-
-@dataclasses.dataclass(frozen=True)
-class FewShotOptions:
-    """How a few-shot evaluation is made.
-
-    Args:
-        shots: Numbers of examples of each class.
-        seeds: Number of subsets of each size, of the seeds 0, 1, ...; of one seed,
-            fewer examples are among more.
-        method: `"probe"`, a linear classifier of frozen features; `"finetune"`, all of
-            the network by the HyperRule; or `"both"`.
-        data_dir: Folder where TFDS keeps its sets.
-        image_size: Pixels that images are resized to, for both methods; by default what
-            the recipe decides for the set.
-        recipe: Setting of the fine-tuning, as in `choose_recipe`.
-        steps: Steps of the fine-tuning; by default the recipe's.
-        batch_size: Images in a step; by default the recipe's.
-        l2: Strengths of the probe's regularization.
-        weights: For models that are names of presets: as in `open_start_model`.
-        overwrite: Whether the folder may hold something else.
-        progress: Whether to show progress bars.
-        say: Called with a line about each thing that is done.
-    """
-
-    shots: tuple = SHOTS
-    seeds: int = SEEDS
-    method: str = "both"
-    data_dir: str | None = None
-    image_size: int | None = None
-    recipe: str = "auto"
-    steps: int | None = None
-    batch_size: int | None = None
-    l2: tuple = (L2,)
-    weights: str | None = None
-    overwrite: bool = False
-    progress: bool = True
-    say: Callable[[str], None] = _say_nothing
-
-    def __post_init__(self):
-        for name in ("shots", "l2"):
-            object.__setattr__(self, name, tuple(sorted(set(getattr(self, name)))))
-        if not self.shots or not all(_is_count(count) for count in self.shots):
-            raise InputError(
-                "`shots` must be numbers of examples of each class, at least 1. "
-                f"Received: {self.shots}"
-            )
-        if not _is_count(self.seeds):
-            raise InputError(f"`seeds` must be at least 1. Received: {self.seeds!r}")
-        if self.method not in METHODS:
-            raise InputError(
-                f"`method` must be one of {METHODS}. Received: {self.method!r}"
-            )
-        if not self.l2 or not all(strength > 0 for strength in self.l2):
-            raise InputError(f"`l2` must be positive numbers. Received: {self.l2}")
-
-    def recipe_of(self, source, from_scratch=False):
-        """Returns the recipe for a set."""
-        return choose_recipe(
-            source,
-            self.recipe,
-            from_scratch,
-            steps=self.steps,
-            batch_size=self.batch_size,
-            crop=self.image_size,
-        )
-
-
-def _is_count(number):
-    return isinstance(number, int) and number >= 1
 
 
 def fewshot(models, datasets, out_dir, **options):
@@ -144,7 +64,7 @@ def fewshot(models, datasets, out_dir, **options):
     big_vision's `evaluators/fewshot_lsr.py` (probe). There, images of the probe are
     cropped centrally; here, they are resized to a square, as BiT does in all transfer.
     """
-    options = _options_of(options)
+    options = FewShotOptions.of(options)
     out_dir = _claim_folder(out_dir, options.overwrite)
     _check_models(models)
     sets = _open_sets(datasets, options)
@@ -157,15 +77,6 @@ def fewshot(models, datasets, out_dir, **options):
         kept = f"run the same command again to go on after {job.done} of {job.total}"
         raise Interrupted(signal.SIGINT, f"{kept} runs.") from error
     return job.report(time.perf_counter() - start)
-
-
-def _options_of(options):
-    known = {field.name for field in dataclasses.fields(FewShotOptions)}
-    if unknown := sorted(options.keys() - known):
-        raise InputError(
-            f"There is no option `{unknown[0]}`, but {', '.join(sorted(known))}."
-        )
-    return FewShotOptions(**options)
 
 
 def _claim_folder(out_dir, overwrite):

@@ -15,8 +15,7 @@ from small_runs import (
 
 from bit_keras.data.subsets import draw_balanced
 from bit_keras.errors import InputError, Interrupted
-from bit_keras.workflows import fewshot as workflow
-from bit_keras.workflows import fewshot_methods
+from bit_keras.workflows import fewshot_methods, fewshot_options
 from bit_keras.workflows.fewshot import fewshot
 from bit_keras.workflows.fewshot_methods import FewShotSet, FineTuning, FrozenModel
 
@@ -50,7 +49,7 @@ def calls(monkeypatch):
             return run(self, count, seed)
 
         monkeypatch.setattr(method, "run", run)
-    monkeypatch.setattr(workflow, "choose_recipe", recipe_of)
+    monkeypatch.setattr(fewshot_options, "choose_recipe", recipe_of)
     return made
 
 
