@@ -1,6 +1,7 @@
 """Big Transfer (BiT) for TensorFlow and Keras 3."""
 
-from bit_keras import layers
+# The first one, before anything starts TensorFlow: see there.
+from bit_keras import compile_cache, layers  # isort: skip
 from bit_keras.data.load import load_dataset
 from bit_keras.data.sources import open_source
 from bit_keras.errors import InputError, Interrupted, RunError
@@ -27,6 +28,7 @@ __all__ = [
     "MomentumSGD",
     "RunError",
     "Upstream",
+    "compile_cache",
     "export_saved_model",
     "finetune",
     "layers",

@@ -11,10 +11,11 @@ import bit_keras
 
 PACKAGE = pathlib.Path(bit_keras.__file__).parent
 # What anything may import.
-LEAVES = {"errors", "files", "progress", "versions"}
+LEAVES = {"compile_cache", "errors", "files", "progress", "versions"}
 MODELLING = {"layers", "checkpoints", "models"}
 FEEDING = {"recipes", "assets", "data"}
 MAY_IMPORT = {
+    "compile_cache": set(),
     "errors": set(),
     "files": set(),
     "progress": set(),

@@ -7,6 +7,7 @@ import sys
 import keras
 from absl import flags
 
+from bit_keras import compile_cache
 from bit_keras.cli.common import (
     define_data_flags,
     define_json_flag,
@@ -213,6 +214,8 @@ def carry_out(job, model, source, recipe, values, *, start, name, teacher=None):
         f"images to train on, {source.test.num_examples:,} to test on"
     )
     say(recipe.describe())
+    if compile_cache.FOLDER:
+        say(f"What XLA compiles is kept in {compile_cache.FOLDER}")
     if (replicas := model.distribute_strategy.num_replicas_in_sync) > 1:
         say(f"{replicas} devices, {recipe.batch_size // replicas} images on each")
     result = job(
