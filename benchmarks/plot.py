@@ -21,9 +21,9 @@ MODES = {"train": "training", "infer": "inference"}
 
 
 def draw(report):
-    """Returns a figure with a panel for each mode."""
-    modes = [mode for mode in MODES if report["runs"].get(mode)]
-    figure = Figure(figsize=(4.5 * len(modes), 2.6), dpi=150, layout="constrained")
+    """Returns a figure with a panel for each mode that has something to compare."""
+    modes = [mode for mode in MODES if len(report["runs"].get(mode, {})) > 1]
+    figure = Figure(figsize=(5.2 * len(modes), 2.4), dpi=150, layout="constrained")
     for axes, mode in zip(
         figure.subplots(1, len(modes), squeeze=False)[0], modes, strict=True
     ):
