@@ -27,7 +27,7 @@ class ReplicaTrainStep(DistributedFit):
 
     batch_split = 1
     clip_norm = None
-    gpu_kernels = False
+    gpu_kernels = "auto"
     compiles_replicas = False
 
     def compile(
@@ -78,7 +78,7 @@ class ReplicaTrainStep(DistributedFit):
         if self.has_strategy:
             jit_compile = False
         super().compile(*args, jit_compile=jit_compile, **kwargs)
-        self.gpu_kernels = supported() if gpu_kernels == "auto" else gpu_kernels
+        self.gpu_kernels = gpu_kernels
         if clip_norm and isinstance(
             self.optimizer, keras.optimizers.LossScaleOptimizer
         ):
@@ -130,7 +130,8 @@ class ReplicaTrainStep(DistributedFit):
             return super().predict_step(data)
 
     def _using_gpu_kernels(self, is_compiled):
-        return using_gpu_kernels(bool(self.gpu_kernels and is_compiled))
+        allowed = supported() if self.gpu_kernels == "auto" else self.gpu_kernels
+        return using_gpu_kernels(bool(allowed and is_compiled))
 
     def _track_loss(self, loss, images, weights):
         """Counts a loss that is the mean over the rows of a batch."""

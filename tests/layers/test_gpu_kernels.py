@@ -91,13 +91,24 @@ def test_a_train_step_of_fast_paths_is_a_train_step(monkeypatch):
     assert np.ptp(weights[0] - weights[1]) > 0, "both have run the same code"
 
 
-def test_only_compiled_steps_on_able_gpus_use_the_kernels():
+def test_only_steps_that_xla_compiles_may_use_them(monkeypatch):
+    seen = []
+    monkeypatch.setattr("bit_keras.models.train_step.supported", lambda: True)
+    monkeypatch.setattr(gpu_kernels, "can_normalize", lambda *_: seen.append(1))
     model = bit_keras.BiTClassifier(bit_keras.BiTBackbone(units=(1, 1, 1, 1)), 3)
-    model.compile(loss="mse")
-    assert model.gpu_kernels == gpu_kernels.supported()
-    assert not gpu_kernels.enabled()
-    with using_gpu_kernels():
-        assert gpu_kernels.enabled()
+    images = np.zeros((2, 32, 32, 3), np.float32)
+    for arguments, uses in (
+        ({"jit_compile": True}, True),
+        ({"jit_compile": False}, False),
+        ({"jit_compile": True, "gpu_kernels": False}, False),
+    ):
+        model.compile(loss="mse", **arguments)
+        seen.clear()
+        model.predict_on_batch(images)
+        assert bool(seen) == uses
+        seen.clear()
+        model.train_on_batch(images, np.zeros((2, 3)))
+        assert bool(seen) == uses
     assert not gpu_kernels.enabled()
 
 
