@@ -84,7 +84,7 @@ def tuned(named_model):
     model = bit_keras.BiTClassifier.from_config(named_model.get_config())
     model.set_weights(named_model.get_weights())
     model.compile(
-        keras.optimizers.SGD(0.05),
+        keras.optimizers.SGD(0.005),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=False,
     )
@@ -94,9 +94,13 @@ def tuned(named_model):
 
 
 def assert_tuned(weights, tuned, before):
-    """All weights have moved, and to where those of the model have."""
+    """All weights have moved, and to where those of the model have.
+
+    Graphs of the same network round differently, and at a tenfold rate a difference of
+    1e-7 in the weights was seen to grow to 3e-2 in five steps.
+    """
     for name, variable in tuned.named_variables().items():
-        assert relative_l2(weights[name], np.array(variable)) <= 1e-5, name
+        assert relative_l2(weights[name], np.array(variable)) <= 5e-5, name
         moved = relative_l2(weights[name], np.array(before.named_variables()[name]))
         assert moved > 1e-4, name
 

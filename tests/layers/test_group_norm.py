@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bit_keras.errors import InputError
@@ -29,6 +29,10 @@ def group_norm(x, gamma, beta, groups):
     scale=st.sampled_from([0.0, 1e-3, 1.0, 100.0]),
     relu=st.booleans(),
     seed=st.integers(0, 1000),
+)
+# Groups of a single value: the least deviation, and a mean far from zero.
+@example(
+    size=(1, 1), groups=32, per_group=1, offset=0.0, scale=100.0, relu=False, seed=0
 )
 def test_is_group_normalization(size, groups, per_group, offset, scale, relu, seed):
     random = np.random.default_rng(seed)

@@ -21,7 +21,7 @@ results = {}
 def compiled(*layers):
     model = tf_keras.Sequential(layers)
     model.compile(
-        tf_keras.optimizers.SGD(0.05),
+        tf_keras.optimizers.SGD(0.005),
         tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     return model

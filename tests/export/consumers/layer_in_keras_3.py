@@ -14,7 +14,7 @@ results = {"logits": layer(images[:3])["outputs"]}
 inputs = keras.Input((None, None, 3))
 model = keras.Model(inputs, layer(inputs)["outputs"])
 model.compile(
-    keras.optimizers.SGD(0.05),
+    keras.optimizers.SGD(0.005),
     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     jit_compile=False,
 )
