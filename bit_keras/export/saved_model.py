@@ -1,5 +1,6 @@
 """Reusable SavedModels, as TensorFlow Hub's consumers expect them."""
 
+import contextlib
 import hashlib
 import json
 import pathlib
@@ -93,19 +94,30 @@ def export_saved_model(
     _check_arguments(model, settings)
     check_target(path, overwrite)
     make_folder(path.parent)
-    # Beside the target, so that the last step is a rename on one disk.
-    prefix = f".{path.name}-"
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix) as folder:
-        draft = pathlib.Path(folder, "saved_model")
+    with _workplace(path) as folder:
+        draft = folder / "saved_model"
         reusable, metadata = _write(model, draft, settings)
         metadata["fingerprint"] = _check_values(draft, reusable)
         metadata["deviation"] = _check_outputs(draft, reusable, model, settings)
         metadata["recipe"] = _as_dict(recipe)
         _write_metadata(draft, metadata)
         if path.exists():
-            shutil.move(path, pathlib.Path(folder, "replaced"))
+            shutil.move(path, folder / "replaced")
         draft.rename(path)
     return path
+
+
+@contextlib.contextmanager
+def _workplace(path):
+    """Makes a folder beside a path, on the same disk, until the block ends."""
+    # Of one name, so that the next writer clears away what a killed one has left.
+    folder = path.with_name(f".{path.name}-draft")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_arguments(model, settings):

@@ -100,6 +100,15 @@ def test_an_existing_folder_is_kept_unless_told(model, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_a_killed_writer_left_is_cleared_away(model, tmp_path):
+    draft = tmp_path / ".new-draft" / "saved_model"
+    draft.mkdir(parents=True)
+    (draft / "saved_model.pb").write_text("half of it")
+    path = export_saved_model(model, tmp_path / "new", "logits")
+    assert_close(tf.saved_model.load(str(path))(IMAGES), model(2 * IMAGES - 1))
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_what_is_no_saved_model_is_never_replaced(model, tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("mine")
