@@ -8,17 +8,7 @@ from bit_keras.models.presets import PRESETS, VTAB, Preset
 from bit_keras.recipes.distillation import Distillation
 from bit_keras.recipes.hyperrule import HyperRule
 from bit_keras.recipes.upstream import ILSVRC_2012, IMAGENET_21K, JFT_300M, Upstream
-
-# Height and width in pixels of the images of VTAB's tasks with small ones. Everything
-# else has images of 96 x 96 pixels or more, which the HyperRule treats alike; the
-# published code calls them 224 x 224.
-SMALL_IMAGES = {"cifar100": 32, "svhn": 32, "eurosat": 64}
-SMALL_IMAGES |= {"dsprites-xpos": 64, "dsprites-orientation": 64}
-LARGE_IMAGES = 224
-# Tasks that a flip or a crop would spoil: appendix F of the BiT paper.
-WITHOUT_FLIP = {"dsprites-xpos", "dsprites-orientation", "smallnorb-azimuth"}
-WITHOUT_CROP = {"dsprites-xpos", "clevr-count", "clevr-distance", "dmlab"}
-WITHOUT_CROP |= {"kitti-distance"}
+from bit_keras.recipes.vtab import LARGE_IMAGES, vtab_rule
 
 UPSTREAM = {"s": ILSVRC_2012, "m": IMAGENET_21K, "l": JFT_300M}
 
@@ -147,15 +137,7 @@ def _vtab_recipes():
     """Returns the tasks of VTAB, those with one recipe together."""
     recipes = {}
     for task in VTAB:
-        size = SMALL_IMAGES.get(task, LARGE_IMAGES)
-        recipe = HyperRule(
-            size,
-            size,
-            1000,
-            flip="none" if task in WITHOUT_FLIP else "random",
-            cropping="none" if task in WITHOUT_CROP else "random",
-        )
-        recipes.setdefault(recipe, []).append(task)
+        recipes.setdefault(vtab_rule(task), []).append(task)
     return [{"tasks": tasks, "recipe": recipe} for recipe, tasks in recipes.items()]
 
 
