@@ -1,7 +1,7 @@
 """Labelled images from TensorFlow Datasets."""
 
 import contextlib
-import functools
+import operator
 import pathlib
 import sys
 
@@ -24,8 +24,9 @@ def from_tfds(name, data_dir, manual_dir, train_split, test_split, test_fraction
     train_split, test_split = _tfds_split_names(
         name, info, train_split, test_split, test_fraction
     )
-    train = _tfds_split(builder, keys, train_split)
-    test = _tfds_split(builder, keys, test_split)
+    image, label = keys[0], operator.itemgetter(keys[1])
+    train = stream_split(builder, train_split, label, image=image)
+    test = stream_split(builder, test_split, label, image=image)
     shape = info.features[keys[0]].shape[:2]
     class_names = tuple(info.features[keys[1]].names)
     if len(class_names) < 2:
@@ -60,6 +61,26 @@ def _tfds_builder(name, data_dir, manual_dir):
             f"{name} is neither a folder nor the name of a TFDS set; give the path of "
             "a folder with a sub-folder for each class, or another name."
         ) from error
+    return prepare(name, builder, manual_dir)
+
+
+def prepare(name, builder, manual_dir=None):
+    """Downloads and prepares a TFDS set, unless it is there already.
+
+    Args:
+        name: What a person calls it.
+        builder: Its builder.
+        manual_dir: As in `open_source`.
+
+    Returns:
+        The builder.
+
+    Raises:
+        InputError: If something has to be downloaded by hand first; says what.
+        RunError: If it cannot be downloaded or prepared.
+    """
+    import tensorflow_datasets as tfds
+
     manual_dir = manual_dir and pathlib.Path(manual_dir).expanduser()
     config = tfds.download.DownloadConfig(manual_dir=manual_dir)
     try:
@@ -142,28 +163,63 @@ def _tfds_split_names(name, info, train_split, test_split, test_fraction):
     return chosen
 
 
-def _tfds_split(builder, keys, split_name):
+def stream_split(
+    builder,
+    split_name,
+    label,
+    *,
+    image="image",
+    pixels=None,
+    fields=None,
+    in_file_order=False,
+):
+    """Returns a part of a TFDS set.
+
+    Args:
+        builder: The builder of a set that is there.
+        split_name: Name of the part, such as `"train[:800]+test[:200]"`.
+        label: Maps an example to its label, an int64 scalar.
+        image: Name of the image in an example.
+        pixels: If given, maps the decoded image, uint8 `(height, width, 3)`, to the one
+            to learn from.
+        fields: If given, what `label` reads of an example, as
+            `tfds.decode.PartialDecoding` takes it; nothing else is decoded then.
+        in_file_order: Whether the files are read one after another, which gives the
+            same order however the set was divided into files. By default several are
+            read at once.
+
+    Returns:
+        A `Split`.
+
+    Raises:
+        InputError: If the part has no labels.
+    """
     import tensorflow_datasets as tfds
 
-    image_key, label_key = keys
+    decoders = {image: tfds.decode.SkipDecoding()}
+    if fields is not None:
+        decoders = tfds.decode.PartialDecoding({image: True, **fields}, decoders)
+    # What is worth keeping in memory is kept as pixels.
+    config = tfds.ReadConfig(try_autocache=False)
+    if in_file_order:
+        config.interleave_cycle_length = 1
     examples = builder.as_dataset(
-        split=split_name,
-        decoders={image_key: tfds.decode.SkipDecoding()},
-        shuffle_files=False,
-        # What is worth keeping in memory is kept as pixels.
-        read_config=tfds.ReadConfig(try_autocache=False),
+        split=split_name, decoders=decoders, shuffle_files=False, read_config=config
     )
 
     def as_record(number, example):
-        content, label = example[image_key], example[label_key]
-        return {"content": content, "label": label, "number": number}
+        return {"content": example[image], "label": label(example), "number": number}
+
+    def load(content):
+        # The published code does not look at EXIF orientations in these sets.
+        decoded = decode.decode(content, exif=False)
+        return decoded if pixels is None else pixels(decoded)
 
     info = builder.info
     split = StreamedSplit(
         num_examples=info.splits[split_name].num_examples,
         records=examples.enumerate().map(as_record),
-        # The published code does not look at EXIF orientations in these sets.
-        load=functools.partial(decode.decode, exif=False),
+        load=load,
         name=f"split {split_name}",
         record_bytes=max(1, info.dataset_size // info.splits.total_num_examples),
         is_encoded=True,
