@@ -11,7 +11,7 @@ import bit_keras
 
 PACKAGE = pathlib.Path(bit_keras.__file__).parent
 # What anything may import.
-LEAVES = {"compile_cache", "errors", "files", "progress", "versions"}
+LEAVES = {"compile_cache", "errors", "files", "progress", "published", "versions"}
 MODELLING = {"layers", "checkpoints", "models"}
 FEEDING = {"recipes", "assets", "data"}
 MAY_IMPORT = {
@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "errors": set(),
     "files": set(),
     "progress": set(),
+    "published": set(),
     "versions": set(),
     "assets": set(),
     "layers": set(),

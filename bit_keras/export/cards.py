@@ -184,7 +184,7 @@ def _about_bytes(subject):
 def _figures(figures):
     if not figures:
         return "None are known for these very weights."
-    rows = [(figure.what, figure.value, figure.source) for figure in figures]
+    rows = [(figure.what, f"{figure.value} %", figure.cited) for figure in figures]
     table = _table(("What", "Accuracy", "Published in"), rows)
     return f"Of others, not measured here; they do not all evaluate alike.\n\n{table}"
 

@@ -2,8 +2,8 @@
 
 from bit_keras.export.cards import Subject
 from bit_keras.export.families import folder_of
-from bit_keras.export.figures import FIGURES
 from bit_keras.models.presets import BASE_URL, VTAB
+from bit_keras.published import published
 
 NETWORK = (
     "A BiT network: a ResNet-v2 with group normalization and weight standardization."
@@ -55,7 +55,7 @@ def subject_of_family(family, folder):
         export=f"bit-keras export {preset.name}" if preset.has_weights else None,
         opened=f'bit_keras.BiTClassifier.from_preset("{preset.name}"{no_weights})',
         training=_training(family),
-        figures=FIGURES.get(family.handle, ()),
+        figures=published(handle=family.handle),
         source=_source(preset, family, paper),
     )
 
