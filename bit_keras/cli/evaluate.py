@@ -54,6 +54,7 @@ def run(values, arguments):
     if evaluation.num_classes > 5:
         print(f"Top-5: {describe_share(evaluation.num_correct_top5, evaluation)}")
     print(f"Mean loss: {evaluation.loss:.4f}")
+    print(f"Expected calibration error: {100 * evaluation.calibration.error:.1f} %")
     for name, correct, count in zip(
         evaluation.class_names,
         evaluation.class_correct,

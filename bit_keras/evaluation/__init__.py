@@ -6,6 +6,7 @@ from bit_keras.evaluation.plots import (
     confusion_matrix,
     learning_curve,
     prediction_sheet,
+    reliability_diagram,
 )
 from bit_keras.evaluation.report import (
     describe_environment,
@@ -22,6 +23,7 @@ __all__ = [
     "learning_curve",
     "pick_images",
     "prediction_sheet",
+    "reliability_diagram",
     "wilson_interval",
     "write_pictures",
     "write_report",

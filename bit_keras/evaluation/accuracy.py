@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from bit_keras.errors import InputError, RunError
 from bit_keras.evaluation.batches import examples_in
+from bit_keras.evaluation.calibration import calibrate
 from bit_keras.progress import progress_bar
 
 # Above this number of values (200 MB of float32) only the top five of each example
@@ -131,6 +132,11 @@ class Evaluation:
         return float(self.losses.mean())
 
     @functools.cached_property
+    def calibration(self):
+        """How sure the predictions are beside how often they are right."""
+        return calibrate(self.confidences, self.correct)
+
+    @functools.cached_property
     def class_counts(self):
         """Number of examples of each class, int64 [K]."""
         return np.bincount(self.labels, minlength=self.num_classes)
@@ -181,6 +187,7 @@ class Evaluation:
             "top1_interval": list(wilson_interval(self.num_correct, self.num_examples)),
             "top5": self.top5,
             "loss": self.loss,
+            "calibration": self.calibration.to_dict(),
             "classes": [
                 {
                     "name": name,

@@ -44,7 +44,10 @@ def _headline(evaluation, split):
         f"Top-5 accuracy {_percent(evaluation['top5'], total)} "
         f"({evaluation['num_correct_top5']:,} of {total:,}). "
     )
-    yield f"{top5 if classes > 5 else ''}Mean cross-entropy {evaluation['loss']:.4f}."
+    yield (
+        f"{top5 if classes > 5 else ''}Mean cross-entropy {evaluation['loss']:.4f}, "
+        f"expected calibration error {100 * evaluation['calibration']['error']:.1f} %."
+    )
 
 
 def picture(caption, file):

@@ -223,6 +223,52 @@ def _draw_key(figure, left):
 
 
 @canvas.styled
+def reliability_diagram(evaluation, path):
+    """Draws how often predictions are right by how sure they are.
+
+    Each bar is a bin of confidences, as wide as the bin: its height is the share of
+    right ones, its darkness how many there are. The bars of a model that is as sure as
+    it is right end at the diagonal.
+
+    Args:
+        evaluation: `Evaluation`.
+        path: PNG file to write.
+    """
+    from matplotlib.figure import Figure
+
+    calibration = evaluation.calibration
+    counts, num_bins = calibration.counts, len(calibration.counts)
+    figure = Figure(figsize=(3, 3))
+    axes = canvas.inch_axes(figure, 0, 0, 3, 3)
+    shares = np.sqrt(counts / counts.max())
+    for i in np.flatnonzero(counts):
+        axes.bar(
+            i / num_bins,
+            calibration.accuracies[i],
+            1 / num_bins,
+            align="edge",
+            color=_blend(shares[i], np.array(True)),
+            edgecolor="white",
+        )
+    filled = counts > 0
+    points = calibration.confidences[filled], calibration.accuracies[filled]
+    axes.plot(*points, "o", color=INK, ms=3, clip_on=False)
+    axes.plot((0, 1), (0, 1), ":", color=GREY, lw=1)
+    ticks = np.linspace(0, 1, 6)
+    labels = [canvas.percent(tick, 0) for tick in ticks]
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.set_xticks(ticks, labels)
+    axes.set_yticks(ticks, labels)
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    axes.set_xlabel("probability of the predicted class")
+    axes.set_ylabel("share that is right")
+    words = f"expected calibration error {canvas.percent(calibration.error)}"
+    canvas.header(axes, "Calibration", words, gap=12)
+    canvas.save(figure, path)
+
+
+@canvas.styled
 def prediction_sheet(images, labels, predictions, confidences, class_names, path):
     """Draws a sheet of images with what the model took them for.
 

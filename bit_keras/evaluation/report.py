@@ -47,6 +47,8 @@ def write_pictures(
     if evaluation.num_classes <= MAX_CONFUSION_CLASSES:
         pictures["Confusion matrix"] = out_dir / "confusion_matrix.png"
         plots.confusion_matrix(evaluation, pictures["Confusion matrix"])
+    pictures["Calibration"] = out_dir / "calibration.png"
+    plots.reliability_diagram(evaluation, pictures["Calibration"])
     if batches is not None:
         chosen = choose_examples(evaluation, count, seed)
         caption = "Predictions: first the surest errors, then right ones at random"

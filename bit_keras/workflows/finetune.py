@@ -51,7 +51,7 @@ def finetune(
 
     Returns:
         A `TrainingResult`. The folder holds `model.keras`, `saved_model/` (images in
-        [0, 1] to logits), `report.json`, `report.md`, `history.json` and three
+        [0, 1] to logits), `report.json`, `report.md`, `history.json` and four
         pictures. With several workers the chief alone gets and writes all that; the
         others get `None`.
 

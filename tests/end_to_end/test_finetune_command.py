@@ -30,6 +30,7 @@ RESULTS = {
     "report.md",
     "learning_curve.png",
     "confusion_matrix.png",
+    "calibration.png",
     "predictions.png",
 }
 

@@ -101,7 +101,9 @@ def test_the_headline_has_exact_counts_and_the_interval(tmp_path, fruit):
         "# Fruit\n\n**Accuracy 62.5 %: 5 of 8 test images right** "
         "(95 % confidence interval 30.6 % to 86.3 %, Wilson).\n\n"
     )
-    assert f"Mean cross-entropy {fruit.loss:.4f}." in markdown
+    assert f"Mean cross-entropy {fruit.loss:.4f}, expected calib" in markdown
+    error = 100 * fruit.calibration.error
+    assert f"ration error {error:.1f} %." in markdown
     # With four classes the true one is always in the top five.
     assert "Top-5" not in markdown
     assert contents["evaluation"]["top1_interval"] == pytest.approx(
@@ -249,7 +251,8 @@ def test_pictures_are_drawn_and_shown_by_relative_name(tmp_path, fruit):
     out_dir = tmp_path / "run 1"
     history = {"loss": [1.0, 0.5]}
     pictures = write_pictures(out_dir, fruit, images, history=history)
-    names = ["learning_curve.png", "confusion_matrix.png", "predictions.png"]
+    names = ["learning_curve.png", "confusion_matrix.png"]
+    names += ["calibration.png", "predictions.png"]
     assert list(pictures.values()) == [out_dir / name for name in names]
     assert sorted(path.name for path in out_dir.iterdir()) == sorted(names)
     (out_dir / "plots").mkdir()
@@ -259,6 +262,7 @@ def test_pictures_are_drawn_and_shown_by_relative_name(tmp_path, fruit):
     assert [picture["file"] for picture in contents["pictures"]] == [
         "plots/loss (1).png",
         "confusion_matrix.png",
+        "calibration.png",
         "predictions.png",
     ]
     assert "\n![Learning curve](plots/loss%20%281%29.png)\n" in markdown
@@ -267,9 +271,11 @@ def test_pictures_are_drawn_and_shown_by_relative_name(tmp_path, fruit):
 
 def test_what_cannot_be_drawn_is_left_out(tmp_path, evaluate):
     assert list(write_pictures(tmp_path, evaluate(np.eye(2), [0, 1]))) == [
-        "Confusion matrix"
+        "Confusion matrix",
+        "Calibration",
     ]
-    assert write_pictures(tmp_path, evaluate(np.zeros((1, 1001)), [0])) == {}
+    many = write_pictures(tmp_path, evaluate(np.zeros((1, 1001)), [0]))
+    assert list(many) == ["Calibration"]
 
 
 def test_markdown_needs_nothing_but_the_json(tmp_path, fruit):
