@@ -63,4 +63,4 @@ def run(values, arguments):
     ):
         print(f"  {name:24s} {correct:6d} of {count:6d}")
     if values.out_dir:
-        print(f"Report: {values.out_dir}/report.md")
+        print(f"Report: {values.out_dir}/report.html")

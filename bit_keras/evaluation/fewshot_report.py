@@ -1,23 +1,25 @@
-"""The report of a few-shot evaluation, for people (Markdown) and programs (JSON)."""
+"""The report of a few-shot evaluation, for people and for programs."""
 
 import pathlib
 
 import numpy as np
 
-from bit_keras.evaluation.fewshot_plot import accuracy_by_examples
-from bit_keras.evaluation.markdown import (
-    describe_run,
-    describe_value,
-    escape,
-    picture,
-    table,
+from bit_keras.evaluation.document import (
+    Bullets,
+    Document,
+    Heading,
+    Paragraph,
+    Picture,
+    Table,
 )
+from bit_keras.evaluation.fewshot_plot import accuracy_by_examples
 from bit_keras.evaluation.report import (
     created_now,
     describe_environment,
     list_pictures,
     write_both,
 )
+from bit_keras.evaluation.report_parts import run_table, settings_table
 
 SCHEMA = 1
 PICTURE_FILE = "fewshot.png"
@@ -50,7 +52,7 @@ def summarize(num_correct, num_test, **subject):
 def write_fewshot_report(
     out_dir, results, *, models, datasets, settings, notes, timings
 ):
-    """Writes `report.json`, `report.md` and `fewshot.png`.
+    """Writes `report.json`, `report.md`, `report.html` and `fewshot.png`.
 
     Args:
         out_dir: Folder to write into; it is made where it is missing.
@@ -62,7 +64,7 @@ def write_fewshot_report(
         timings: Mapping of parts of the run to seconds.
 
     Returns:
-        The three paths, (JSON, Markdown, picture).
+        The four paths, (JSON, Markdown, HTML, picture).
     """
     out_dir = pathlib.Path(out_dir)
     image = out_dir / PICTURE_FILE
@@ -83,26 +85,28 @@ def write_fewshot_report(
             out_dir, {"Accuracy against examples per class": image}
         ),
     }
-    return *write_both(out_dir, report, render_fewshot), image
+    return *write_both(out_dir, report, fewshot_document), image
 
 
-def render_fewshot(report):
-    """Returns the report as a Markdown text, made from nothing but its JSON."""
+def fewshot_document(report):
+    """Returns the report as a `Document`, made from nothing but its JSON."""
     subsets = max(len(row["accuracies"]) for row in report["results"])
-    parts = [
-        f"# {escape(report['title'])}",
+    summary = Paragraph(
         f"Share of right test images: the median over {subsets} balanced "
         f"{'subsets' if subsets > 1 else 'subset'} of the training images, and from "
-        "the least to the most in brackets, by examples per class.",
-        "\n".join(f"- {escape(note)}" for note in report["notes"]),
-        *(picture(**entry) for entry in report["pictures"]),
+        "the least to the most in brackets, by examples per class."
+    )
+    blocks = [
+        summary,
+        Bullets(report["notes"]),
+        *(Picture(**entry) for entry in report["pictures"]),
         *_tables(report["results"]),
-        "## Settings",
-        _settings(report),
-        "## Run",
-        describe_run(report),
+        Heading("Settings"),
+        settings_table(_settings(report)),
+        Heading("Run"),
+        run_table(report),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return Document(report["title"], blocks)
 
 
 def tabulate(results):
@@ -128,11 +132,11 @@ def tabulate(results):
 
 def _tables(results):
     for name, heads, rows in tabulate(results):
-        yield f"## {escape(name)}"
+        yield Heading(name)
         chance = next(r["chance"] for r in results if r["dataset"] == name)
         tested = next(r["num_test"] for r in results if r["dataset"] == name)
-        yield f"{tested:,} test images; guessing gets {100 * chance:.1f} % right."
-        yield table(heads, rows, numbers=range(2, len(heads)))
+        caption = f"{tested:,} test images; guessing gets {100 * chance:.1f} % right."
+        yield Table(heads, rows, range(2, len(heads)), caption)
 
 
 def _cell(row):
@@ -143,19 +147,12 @@ def _cell(row):
 
 
 def _settings(report):
-    """Returns one table of models, sets and what holds for all."""
-    results = report["results"]
-    parts = [*report["models"].items()]
+    """Yields the settings of models and sets, and what holds for all."""
+    yield from report["models"].items()
     for name, facts in report["datasets"].items():
-        ours = [row for row in results if row["dataset"] == name]
-        parts.append((name, {**facts, **_settings_by_method(ours)}))
-    parts.append(("all", report["settings"]))
-    rows = [
-        ("" if i else name, key, describe_value(value))
-        for name, facts in parts
-        for i, (key, value) in enumerate(facts.items())
-    ]
-    return table(("", "Setting", "Value"), rows)
+        ours = [row for row in report["results"] if row["dataset"] == name]
+        yield name, {**facts, **_settings_by_method(ours)}
+    yield "all", report["settings"]
 
 
 def _settings_by_method(results):

@@ -1,4 +1,4 @@
-"""The report of a run, for people (Markdown) and for programs (JSON)."""
+"""The report of a run, for people (HTML, Markdown) and for programs (JSON)."""
 
 import collections
 import datetime
@@ -14,7 +14,9 @@ import tensorflow as tf
 from bit_keras.evaluation import plots
 from bit_keras.evaluation.accuracy import MAX_CONFUSION_CLASSES
 from bit_keras.evaluation.examples import choose_examples, pick_images
-from bit_keras.evaluation.markdown import render_markdown
+from bit_keras.evaluation.html import to_html
+from bit_keras.evaluation.markdown import to_markdown
+from bit_keras.evaluation.report_document import report_document
 from bit_keras.files import replaced
 from bit_keras.versions import versions
 
@@ -79,9 +81,10 @@ def write_report(
     seed=None,
     notes=(),
 ):
-    """Writes `report.json`, which holds everything, and `report.md` to read.
+    """Writes `report.json`, which holds everything, `report.md` and `report.html`.
 
-    In the JSON file all keys are always there, and NaN and infinity become null.
+    The page holds its pictures. In the JSON file all keys are always there, and NaN and
+    infinity become null.
 
     Args:
         out_dir: Folder to write into; it is made where it is missing.
@@ -99,7 +102,7 @@ def write_report(
         notes: Sentences that a reader should know, such as where the weights began.
 
     Returns:
-        The two paths, (JSON, Markdown).
+        The three paths, (JSON, Markdown, HTML).
     """
     out_dir = pathlib.Path(out_dir)
     report = {
@@ -118,7 +121,7 @@ def write_report(
         "pictures": list_pictures(out_dir, pictures or {}),
         "history": history or {},
     }
-    return write_both(out_dir, report, render_markdown)
+    return write_both(out_dir, report, report_document)
 
 
 def created_now():
@@ -140,24 +143,29 @@ def list_pictures(out_dir, pictures):
     ]
 
 
-def write_both(out_dir, report, render):
-    """Writes `report.json`, and `report.md`, which is made of it alone.
+def write_both(out_dir, report, describe):
+    """Writes a report for programs and for people, who get it in two forms.
 
     Args:
         out_dir: Folder to write into; it is made where it is missing.
         report: The contents; NaN and infinity become null.
-        render: Maps the contents, in JSON's types, to Markdown.
+        describe: Maps the contents, in JSON's types, to a `Document`.
 
     Returns:
-        The two paths, (JSON, Markdown).
+        The three paths, (`report.json`, `report.md`, `report.html`).
     """
     out_dir, report = pathlib.Path(out_dir), json_safe(report)
-    paths = out_dir / "report.json", out_dir / "report.md"
-    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    for path, content in zip(paths, (text, render(report)), strict=True):
-        with replaced(path) as temporary:
+    document = describe(report)
+    contents = {
+        "report.json": json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
+        + "\n",
+        "report.md": to_markdown(document),
+        "report.html": to_html(document, out_dir),
+    }
+    for name, content in contents.items():
+        with replaced(out_dir / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
-    return paths
+    return tuple(out_dir / name for name in contents)
 
 
 def describe_environment():

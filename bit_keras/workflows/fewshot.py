@@ -41,8 +41,9 @@ def fewshot(models, datasets, out_dir, **options):
             or path as in `open_model`. Those are opened one after another.
         datasets: A list of sets as in `open_source`: names of TFDS sets, folders of
             classes, or `Source`s.
-        out_dir: Folder for `report.json`, `report.md`, `fewshot.png`, the finished runs
-            in `runs/`, and the features in `features/`.
+        out_dir: Folder for `report.html`, the same as `report.json` and `report.md`,
+            `fewshot.png`, the finished runs in `runs/`, and the features in
+            `features/`.
         **options: Of `FewShotOptions`, such as `shots`, `seeds` and `method`.
 
     Returns:
@@ -260,7 +261,8 @@ class _Job:
             notes=[*self.notes, *self._left_out()],
             timings={"this call": round(seconds, 1)},
         )
-        for what, path in zip(("Figures", "Report", "Picture"), paths, strict=True):
+        names = ("Figures", "Report as Markdown", "Report", "Picture")
+        for what, path in zip(names, paths, strict=True):
             options.say(f"{what}: {path}")
         return json.loads(paths[0].read_text(encoding="utf-8"))
 

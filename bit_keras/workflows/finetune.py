@@ -51,9 +51,9 @@ def finetune(
 
     Returns:
         A `TrainingResult`. The folder holds `model.keras`, `saved_model/` (images in
-        [0, 1] to logits), `report.json`, `report.md`, `history.json` and four
-        pictures. With several workers the chief alone gets and writes all that; the
-        others get `None`.
+        [0, 1] to logits), `report.html`, the same as `report.json` and `report.md`,
+        `history.json` and four pictures. With several workers the chief alone gets and
+        writes all that; the others get `None`.
 
     Raises:
         InputError: If the set, the recipe, the model and the folder do not fit.

@@ -180,7 +180,7 @@ def run_training(
         pictures = write_pictures(out_dir, evaluation, test, history=history, seed=seed)
     for caption, path in pictures.items():
         options.say(f"{caption.split(':')[0]}: {path}")
-    _, report = write_report(
+    _, as_markdown, report = write_report(
         out_dir,
         title=f"{architecture} {what} on {source.name}",
         model_summary=describe_model(model),
@@ -193,6 +193,7 @@ def run_training(
         seed=seed,
         notes=notes,
     )
+    options.say(f"Report as Markdown: {as_markdown}")
     options.say(f"Report: {report}")
     checkpoints.remove()
     return TrainingResult(out_dir, model, evaluation, history, timings)

@@ -134,7 +134,8 @@ def test_evaluate_counts_all_of_a_split(capsys, tmp_path, run_folder):
     assert [entry["count"] for entry in figures["classes"]] == [20] * 20
     assert figures["num_correct"] == sum(e["correct"] for e in figures["classes"])
     files = {path.name for path in (tmp_path / "report").iterdir()}
-    assert {"report.json", "report.md", "confusion_matrix.png"} <= files
+    reports = {"report.json", "report.md", "report.html"}
+    assert reports | {"confusion_matrix.png"} <= files
     assert main(["evaluate", "--model", str(run_folder), "--split=train"]) == 0
     assert "of 800" in capsys.readouterr().out
 

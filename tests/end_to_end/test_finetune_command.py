@@ -28,6 +28,7 @@ RESULTS = {
     "history.json",
     "report.json",
     "report.md",
+    "report.html",
     "learning_curve.png",
     "confusion_matrix.png",
     "calibration.png",

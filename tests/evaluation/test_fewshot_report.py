@@ -79,7 +79,8 @@ def test_the_report_holds_all_figures(tmp_path):
         notes=["B has *random* weights."],
         timings={"this call": 61.0},
     )
-    assert [path.name for path in paths] == ["report.json", "report.md", "fewshot.png"]
+    names = ["report.json", "report.md", "report.html", "fewshot.png"]
+    assert [path.name for path in paths] == names
     report = json.loads(paths[0].read_text())
     assert report["results"] == ROWS
     assert report["settings"]["examples per class"] == [1, 5]
@@ -103,4 +104,7 @@ def test_the_report_holds_all_figures(tmp_path):
         "| seed | 0, 1, 2 |",
     ):
         assert line in text.splitlines() or line in text.splitlines()[2], line
-    assert paths[2].read_bytes().startswith(b"\x89PNG")
+    page = paths[2].read_text()
+    for part in ('<h2 id="section-2">b|set</h2>', "<td>A</td><td>probe</td>"):
+        assert part in page
+    assert paths[3].read_bytes().startswith(b"\x89PNG")

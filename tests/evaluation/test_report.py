@@ -8,7 +8,8 @@ import tensorflow as tf
 from identity_model import as_batches
 
 from bit_keras.evaluation import describe_environment, report, write_pictures
-from bit_keras.evaluation.markdown import render_markdown
+from bit_keras.evaluation.markdown import to_markdown
+from bit_keras.evaluation.report_document import report_document
 
 KEYS = [
     "schema",
@@ -29,7 +30,7 @@ KEYS = [
 
 
 def write(out_dir, evaluation, **kwargs):
-    """Writes a report and returns the contents of both files."""
+    """Writes a report and returns the contents of its JSON and Markdown files."""
     settings = {
         "title": "Fruit",
         "model_summary": {"name": "bit_s_r50x1", "num_parameters": 23508548},
@@ -37,7 +38,8 @@ def write(out_dir, evaluation, **kwargs):
         "recipe": {},
     }
     paths = report.write_report(out_dir, evaluation=evaluation, **settings | kwargs)
-    assert paths == (out_dir / "report.json", out_dir / "report.md")
+    names = ("report.json", "report.md", "report.html")
+    assert paths == tuple(out_dir / name for name in names)
 
     def refuse(constant):
         raise AssertionError(f"{constant} is not JSON")
@@ -177,9 +179,7 @@ def test_of_equally_accurate_classes_the_larger_comes_first(tmp_path, evaluate):
 def test_long_tables_are_cut_and_say_so(tmp_path, evaluate):
     labels = (np.arange(120) + (np.arange(120) < 15)) % 120
     contents, markdown = write(tmp_path, evaluate(np.eye(120), labels))
-    assert (
-        "The 100 least accurate of 120; all of them are in `report.json`." in markdown
-    )
+    assert "The 100 least accurate of 120; all of them are in report.json." in markdown
     assert len(rows(markdown, "Classes")) == 100
     assert len(contents["evaluation"]["classes"]) == 120
     assert len(rows(markdown, "Most frequent confusions")) == 10
@@ -280,4 +280,4 @@ def test_what_cannot_be_drawn_is_left_out(tmp_path, evaluate):
 
 def test_markdown_needs_nothing_but_the_json(tmp_path, fruit):
     contents, markdown = write(tmp_path, fruit, timings={"training": 1.5}, seed=1)
-    assert render_markdown(contents) == markdown
+    assert to_markdown(report_document(contents)) == markdown

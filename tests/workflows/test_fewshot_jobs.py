@@ -115,7 +115,7 @@ def test_the_probe_gets_right_what_ridge_regression_does(
         assert row["chance"] == pytest.approx(1 / 3)
         assert (row["model"], row["dataset"]) == ("tiny", "arrays")
     assert {path.name for path in tmp_path.iterdir()} == {
-        *("report.json", "report.md", "fewshot.png", "runs", "features")
+        *("report.json", "report.md", "report.html", "fewshot.png", "runs", "features")
     }
 
 
