@@ -68,18 +68,31 @@ class Thumbnails:
 
 
 @dataclasses.dataclass(frozen=True)
+class Share:
+    """A share with a bar of its length: a cell of a table.
+
+    Args:
+        text: The share in words.
+        value: 0 to 1.
+    """
+
+    text: str
+    value: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Table:
     """Rows of cells.
 
     Args:
         heads: The texts above the columns.
-        rows: As many cells for each row: texts or `Thumbnails`.
+        rows: As many cells for each row: texts, `Share`s or `Thumbnails`.
         numbers: Which columns hold numbers, which are aligned to the right.
         caption: A sentence about it, or `None`.
     """
 
     heads: Sequence[str]
-    rows: Sequence[Sequence[str | Thumbnails]]
+    rows: Sequence[Sequence[str | Share | Thumbnails]]
     numbers: Sequence[int] = ()
     caption: str | None = None
 
@@ -90,7 +103,7 @@ class Document:
 
     Args:
         title: The report's title.
-        blocks: What follows it: objects of the classes above, but `Thumbnails`.
+        blocks: What follows it: objects of the classes above that are no cells.
     """
 
     title: str

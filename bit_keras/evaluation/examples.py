@@ -29,6 +29,29 @@ def choose_examples(evaluation, count=30, seed=0):
     return np.concatenate([wrong[surest[: count - num_right]], np.sort(drawn)])
 
 
+def choose_confused(evaluation, num_pairs=10, count=6):
+    """Chooses examples of the most frequent confusions.
+
+    Args:
+        evaluation: `Evaluation` of N examples.
+        num_pairs: Number of pairs of classes wanted.
+        count: Number of examples wanted of each.
+
+    Returns:
+        A list of int64 arrays of indices, for the first pairs of
+        `evaluation.confusions()`; those of which the model was most sure come first.
+    """
+    chosen = []
+    for true, predicted, _ in evaluation.confusions()[:num_pairs]:
+        is_confused = (evaluation.labels == true) & (
+            evaluation.predictions == predicted
+        )
+        found = np.flatnonzero(is_confused)
+        surest = np.argsort(-evaluation.confidences[found], kind="stable")
+        chosen.append(found[surest[:count]])
+    return chosen
+
+
 def pick_images(batches, indices):
     """Fetches the images of the given examples, in one pass.
 

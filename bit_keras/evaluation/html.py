@@ -13,6 +13,7 @@ from bit_keras.evaluation.document import (
     Headline,
     Paragraph,
     Picture,
+    Share,
     Table,
     Thumbnails,
 )
@@ -102,20 +103,19 @@ class _Page:
         raise TypeError(f"A document has no block like this one: {block!r}")
 
     def _table(self, table):
-        kinds = [
-            ' class="number"' if i in table.numbers else ""
-            for i in range(len(table.heads))
-        ]
+        kinds = [_kind(table, column) for column in range(len(table.heads))]
         caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
         heads = "".join(
             f'<th scope="col"{kind}>{escape(head)}</th>'
             for kind, head in zip(kinds, table.heads, strict=True)
         )
+        # Where no column has a name, a row of empty cells says nothing.
+        head = f"<thead><tr>{heads}</tr></thead>" if any(table.heads) else ""
         rows = "\n".join(self._row(row, kinds) for row in table.rows)
         # The box can be scrolled by the keyboard as well.
         return (
             f'<div class="scroll" tabindex="0"><table>{caption}\n'
-            f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>"
+            f"{head}\n<tbody>\n{rows}\n</tbody></table></div>"
         )
 
     def _row(self, row, kinds):
@@ -126,10 +126,14 @@ class _Page:
         return f"<tr>{''.join(cells)}</tr>"
 
     def _cell(self, cell):
-        if not isinstance(cell, Thumbnails):
-            return escape(str(cell))
-        images = "".join(map(self._thumbnail, cell.pictures))
-        return f'<div class="thumbnails">{images}</div>'
+        match cell:
+            case Thumbnails(pictures):
+                images = "".join(map(self._thumbnail, pictures))
+                return f'<div class="thumbnails">{images}</div>'
+            case Share(text, value):
+                style = f"--share: {value:.4f}"
+                return f'<div class="share" style="{style}">{escape(text)}</div>'
+        return escape(str(cell))
 
     def _thumbnail(self, picture):
         caption = escape(picture.caption)
@@ -176,6 +180,15 @@ def _headline(headline):
         f'<span class="{field}">{escape(text)}</span>' for field, text in fields
     )
     return f'<p class="headline">{lines}</p>'
+
+
+def _kind(table, column):
+    """Returns the attribute for the cells of a column that the style distinguishes."""
+    if column in table.numbers:
+        return ' class="number"'
+    if any(isinstance(row[column], Thumbnails) for row in table.rows):
+        return ' class="pictures"'
+    return ""
 
 
 def _contents(headings):

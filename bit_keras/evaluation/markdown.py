@@ -9,6 +9,7 @@ from bit_keras.evaluation.document import (
     Headline,
     Paragraph,
     Picture,
+    Share,
     Table,
     Thumbnails,
 )
@@ -58,8 +59,11 @@ def _table(table):
 
 
 def _cell(cell):
-    if isinstance(cell, Thumbnails):
-        return " ".join(map(_picture, cell.pictures))
+    match cell:
+        case Thumbnails(pictures):
+            return " ".join(map(_picture, pictures))
+        case Share(text):
+            return _escape(text)
     return _escape(cell)
 
 

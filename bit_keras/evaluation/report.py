@@ -13,10 +13,11 @@ import tensorflow as tf
 
 from bit_keras.evaluation import plots
 from bit_keras.evaluation.accuracy import MAX_CONFUSION_CLASSES
-from bit_keras.evaluation.examples import choose_examples, pick_images
+from bit_keras.evaluation.examples import choose_confused, choose_examples, pick_images
 from bit_keras.evaluation.html import to_html
 from bit_keras.evaluation.markdown import to_markdown
 from bit_keras.evaluation.report_document import report_document
+from bit_keras.evaluation.thumbnails import write_thumbnails
 from bit_keras.files import replaced
 from bit_keras.versions import versions
 
@@ -39,10 +40,12 @@ def write_pictures(
         seed: Seed for the choice of images.
 
     Returns:
-        A mapping of captions to paths, as `write_report` takes it. The confusion matrix
-        (`confusion_matrix.png`) is among them unless there are more than 1000 classes.
+        A pair (pictures, examples), as `write_report` takes them: a mapping of captions
+        to paths, and lists of small images of the most frequent confusions. The
+        confusion matrix (`confusion_matrix.png`) is among the pictures unless there are
+        more than 1000 classes; without `batches` there are no examples.
     """
-    out_dir, pictures = pathlib.Path(out_dir), {}
+    out_dir, pictures, examples = pathlib.Path(out_dir), {}, []
     if history:
         pictures["Learning curve"] = out_dir / "learning_curve.png"
         plots.learning_curve(history, pictures["Learning curve"])
@@ -53,17 +56,32 @@ def write_pictures(
     plots.reliability_diagram(evaluation, pictures["Calibration"])
     if batches is not None:
         chosen = choose_examples(evaluation, count, seed)
+        confused = choose_confused(evaluation)
+        # All at once, since each pass decodes images anew.
+        images = _pick_by_number(batches, [chosen, *confused])
         caption = "Predictions: first the surest errors, then right ones at random"
         pictures[caption] = out_dir / "predictions.png"
         plots.prediction_sheet(
-            pick_images(batches, chosen),
+            [images[number] for number in chosen],
             evaluation.labels[chosen],
             evaluation.predictions[chosen],
             evaluation.confidences[chosen],
             evaluation.class_names,
             pictures[caption],
         )
-    return pictures
+        examples = [
+            write_thumbnails(
+                out_dir, {n: images[n] for n in numbers}, evaluation.confidences
+            )
+            for numbers in confused
+        ]
+    return pictures, examples
+
+
+def _pick_by_number(batches, choices):
+    """Returns the images of several choices of examples by the examples' numbers."""
+    numbers = np.unique(np.concatenate(choices))
+    return dict(zip(numbers, pick_images(batches, numbers), strict=True))
 
 
 def write_report(
@@ -78,6 +96,7 @@ def write_report(
     history=None,
     timings=None,
     pictures=None,
+    examples=(),
     seed=None,
     notes=(),
 ):
@@ -98,6 +117,8 @@ def write_report(
         history: Mapping of names to lists that were logged in training.
         timings: Mapping of the parts of the run, one after another, to seconds.
         pictures: Mapping of captions to picture files; those that exist are shown.
+        examples: Lists of small images, one for each of the first confusions, as
+            `write_pictures` returns them.
         seed: Seed of the run.
         notes: Sentences that a reader should know, such as where the weights began.
 
@@ -119,6 +140,7 @@ def write_report(
         "timings": timings or {},
         "environment": describe_environment(),
         "pictures": list_pictures(out_dir, pictures or {}),
+        "examples": examples,
         "history": history or {},
     }
     return write_both(out_dir, report, report_document)
@@ -164,7 +186,8 @@ def write_both(out_dir, report, describe):
     }
     for name, content in contents.items():
         with replaced(out_dir / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+            # Names of folders can hold what UTF-8 cannot; this is how JSON writes it.
+            temporary.write_text(content, "utf-8", errors="backslashreplace")
     return tuple(out_dir / name for name in contents)
 
 

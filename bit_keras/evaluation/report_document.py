@@ -7,7 +7,9 @@ from bit_keras.evaluation.document import (
     Headline,
     Paragraph,
     Picture,
+    Share,
     Table,
+    Thumbnails,
 )
 from bit_keras.evaluation.report_parts import (
     describe_share,
@@ -30,8 +32,9 @@ def report_document(report):
     blocks = [
         *_result(evaluation, report["split"]),
         Bullets(report["notes"]),
+        *_confusions(evaluation["confusions"], report["examples"]),
+        Heading("Pictures"),
         *(Picture(**entry) for entry in report["pictures"]),
-        *_confusions(evaluation),
         Heading("Classes"),
         _classes(evaluation),
         Heading("Settings"),
@@ -63,16 +66,29 @@ def _result(evaluation, split):
     )
 
 
-def _confusions(evaluation):
-    """Yields the most frequent errors, if there are any."""
-    if not evaluation["confusions"]:
+def _confusions(pairs, examples):
+    """Yields the most frequent errors, if there are any, with images if there are."""
+    if not pairs:
         return
+    yield Heading("Most frequent confusions")
+    heads = ("True class", "Taken for", "Images")
     rows = [
         (pair["true"], pair["predicted"], f"{pair['count']:,}")
-        for pair in evaluation["confusions"][:MAX_CONFUSION_ROWS]
+        for pair in pairs[:MAX_CONFUSION_ROWS]
     ]
-    yield Heading("Most frequent confusions")
-    yield Table(("True class", "Taken for", "Images"), rows, numbers=(2,))
+    if not examples:
+        yield Table(heads, rows, numbers=(2,))
+        return
+    rows = [
+        (*row, Thumbnails([_thumbnail(**example) for example in ours]))
+        for row, ours in zip(rows, examples, strict=True)
+    ]
+    caption = "The images are those of which the model was most sure."
+    yield Table((*heads, "Surest errors"), rows, numbers=(2,), caption=caption)
+
+
+def _thumbnail(number, confidence, file):
+    return Picture(f"Image {number:,}, {100 * confidence:.0f} % sure", file)
 
 
 def _classes(evaluation):
@@ -87,7 +103,7 @@ def _classes(evaluation):
         (
             c["name"],
             f"{c['correct']:,} of {c['count']:,}",
-            describe_share(c["accuracy"], c["count"]),
+            _accuracy(c),
         )
         for c in classes[:MAX_CLASS_ROWS]
     ]
@@ -98,3 +114,9 @@ def _classes(evaluation):
     )
     heads = ("Class", "Right", "Accuracy")
     return Table(heads, rows, numbers=(1, 2), caption=caption if left_out else None)
+
+
+def _accuracy(facts):
+    """Returns the cell of a class's accuracy."""
+    text = describe_share(facts["accuracy"], facts["count"])
+    return text if facts["accuracy"] is None else Share(text, facts["accuracy"])

@@ -1,5 +1,6 @@
 """The exact accuracy of a model on a set of images."""
 
+import time
 import warnings
 
 from bit_keras.data.load import eval_batches
@@ -53,18 +54,23 @@ def evaluate(
         out_dir = prepare_folder(out_dir, overwrite)
     part = getattr(source, split)
     batches = eval_batches(source, part, size)
+    start = time.perf_counter()
     with naming_unreadable(part):
         evaluation = evaluate_model(model, batches, source.class_names, progress)
+    seconds = time.perf_counter() - start
     if out_dir:
+        pictures, examples = write_pictures(out_dir, evaluation, batches)
         write_report(
             out_dir,
             title=f"{model.backbone.architecture.name} on {source.name}",
             model_summary=describe_model(model),
-            data=describe_source(source),
+            data={**describe_source(source), "evaluated height and width": size},
             recipe={},
             evaluation=evaluation,
             split=split,
-            pictures=write_pictures(out_dir, evaluation, batches),
+            timings={"evaluation": round(seconds, 1)},
+            pictures=pictures,
+            examples=examples,
         )
     return evaluation
 

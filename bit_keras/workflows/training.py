@@ -16,6 +16,7 @@ from bit_keras.evaluation import (
     write_pictures,
     write_report,
 )
+from bit_keras.evaluation.thumbnails import EXAMPLES_FOLDER
 from bit_keras.files import replaced
 from bit_keras.models.classifier import BiTClassifier
 from bit_keras.recipes.recipe import Recipe
@@ -177,9 +178,13 @@ def run_training(
     with _timed(timings, "other results"):
         write_more(model, out_dir)
     with _timed(timings, "pictures"):
-        pictures = write_pictures(out_dir, evaluation, test, history=history, seed=seed)
+        pictures, examples = write_pictures(
+            out_dir, evaluation, test, history=history, seed=seed
+        )
     for caption, path in pictures.items():
         options.say(f"{caption.split(':')[0]}: {path}")
+    if examples:
+        options.say(f"Images of frequent confusions: {out_dir / EXAMPLES_FOLDER}")
     _, as_markdown, report = write_report(
         out_dir,
         title=f"{architecture} {what} on {source.name}",
@@ -190,6 +195,7 @@ def run_training(
         history=history,
         timings=timings,
         pictures=pictures,
+        examples=examples,
         seed=seed,
         notes=notes,
     )

@@ -135,7 +135,12 @@ def test_evaluate_counts_all_of_a_split(capsys, tmp_path, run_folder):
     assert figures["num_correct"] == sum(e["correct"] for e in figures["classes"])
     files = {path.name for path in (tmp_path / "report").iterdir()}
     reports = {"report.json", "report.md", "report.html"}
-    assert reports | {"confusion_matrix.png"} <= files
+    assert reports | {"confusion_matrix.png", "examples"} <= files
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["timings"]["evaluation"] > 0
+    assert report["data"]["evaluated height and width"] == 32
+    for ours, pair in zip(report["examples"], figures["confusions"], strict=False):
+        assert len(ours) == min(6, pair["count"])
     assert main(["evaluate", "--model", str(run_folder), "--split=train"]) == 0
     assert "of 800" in capsys.readouterr().out
 

@@ -33,6 +33,7 @@ RESULTS = {
     "confusion_matrix.png",
     "calibration.png",
     "predictions.png",
+    "examples",
 }
 
 

@@ -7,6 +7,7 @@ from identity_model import as_batches
 
 from bit_keras.errors import InputError
 from bit_keras.evaluation import choose_examples, pick_images
+from bit_keras.evaluation.examples import choose_confused
 
 
 def two_classes(evaluate, outcomes):
@@ -43,6 +44,19 @@ def test_the_surest_errors_come_first(fruit):
     # The errors are examples 2, 4 and 5, with margins of 3, 5 and 6.
     assert choose_examples(fruit, 4)[:2].tolist() == [5, 4]
     assert choose_examples(fruit, 8)[:3].tolist() == [5, 4, 2]
+
+
+def test_examples_of_each_confusion_are_its_surest(evaluate):
+    """Class 0 is taken for 1 three times, 1 for 2 twice and 2 for 0 once."""
+    labels = [0, 0, 0, 1, 1, 2, 2, 0]
+    predictions = [1, 1, 1, 2, 2, 0, 2, 0]
+    margins = np.array([2, 9, 5, 1, 7, 3, 8, 8])
+    evaluation = evaluate(np.eye(3)[predictions] * margins[:, None], labels)
+    chosen = [indices.tolist() for indices in choose_confused(evaluation)]
+    assert chosen == [[1, 2, 0], [4, 3], [5]]
+    chosen = choose_confused(evaluation, num_pairs=2, count=1)
+    assert [indices.tolist() for indices in chosen] == [[1], [4]]
+    assert choose_confused(evaluate(np.eye(2), [0, 1])) == []
 
 
 def test_the_seed_draws_the_right_ones(evaluate):

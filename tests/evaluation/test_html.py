@@ -14,6 +14,7 @@ from bit_keras.evaluation.document import (
     Headline,
     Paragraph,
     Picture,
+    Share,
     Table,
     Thumbnails,
 )
@@ -93,6 +94,7 @@ def example(text):
             *(Heading(text) for _ in range(4)),
             Table([text, text], [[text, Thumbnails([Picture(text, "plot.png")])]]),
             Table([text], [[text]], numbers=[0], caption=text + "."),
+            Table([text], [[Share(text, 0.5)]], numbers=[0]),
         ],
     )
 
@@ -104,11 +106,13 @@ def test_no_text_is_taken_for_html(folder, text):
     for tag, attributes, _ in page.elements:
         assert tag in TAGS and attributes.keys() <= ATTRIBUTES
     expected = {"title": 1, "h1": 1, "h2": 4, "span": 4, "p": 2, "li": 6, "a": 4}
-    expected |= {"th": 3, "td": 3, "figcaption": 1, "caption": 1, "img": 2}
+    expected |= {"td": 4, "div": 6, "figcaption": 1, "caption": 1, "img": 2}
     assert {tag: len(page.all(tag)) for tag in expected} == expected
-    for tag in ("title", "h1", "h2", "span", "a", "th", "figcaption"):
+    for tag in ("title", "h1", "h2", "span", "a", "figcaption"):
         assert set(page.all(tag, 2)) == {text}, tag
-    assert page.all("td", 2) == [text, "", text]
+    assert page.all("th", 2) == [text] * 4 * bool(text)
+    assert page.all("td", 2) == [text, "", text, ""]
+    assert page.all("div", 2)[-1] == text
     assert page.all("caption", 2) == [text + "."]
     assert [image["alt"] for image in page.all("img")] == [text, text]
     assert [image.get("title") for image in page.all("img")] == [None, text]
@@ -171,6 +175,17 @@ def test_tables_scroll_by_themselves_with_numbers_to_the_right(folder):
     box = page.elements[tags.index("table") - 1]
     assert (box[0], box[1]) == ("div", {"class": "scroll", "tabindex": "0"})
     assert "caption" not in tags
+    nameless = to_html(Document("T", [Table(("", ""), [("a", "b")])]), folder)
+    assert "<td>a</td>" in nameless and "<th" not in nameless
+
+
+def test_shares_have_bars_of_their_length(folder):
+    rows = [[Share("33.3 %", 1 / 3)], [Share("100 %", 1.0)], ["–"]]
+    page = Page(to_html(Document("T", [Table(["Right"], rows, numbers=[0])]), folder))
+    _, *bars = page.all("div")
+    assert [bar["style"] for bar in bars] == ["--share: 0.3333", "--share: 1.0000"]
+    assert page.all("div", 2)[1:] == ["33.3 %", "100 %"]
+    assert page.all("td", 2) == ["", "", "–"]
 
 
 def test_pictures_that_cannot_be_shown_are_an_input_error(folder):

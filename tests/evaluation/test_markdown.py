@@ -7,6 +7,7 @@ from bit_keras.evaluation.document import (
     Headline,
     Paragraph,
     Picture,
+    Share,
     Table,
     Thumbnails,
 )
@@ -21,7 +22,9 @@ def test_all_blocks():
         Bullets(["first", "<second>"]),
         Picture("A [plot]", "plots/loss (1).png"),
         Heading("a|b"),
-        Table(("Class", "Right"), [("x|y", "1"), ("`z`", "2")], numbers=(1,)),
+        Table(
+            ("Class", "Right"), [("x|y", Share("1", 0.5)), ("`z`", "2")], numbers=(1,)
+        ),
         Table(("", "Images"), [("a", Thumbnails([Picture("b", "c d.jpg")] * 2))]),
         Table(("One",), [("1",)], caption="Only one_."),
     ]

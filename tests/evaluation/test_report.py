@@ -1,3 +1,4 @@
+import base64
 import json
 import re
 
@@ -25,6 +26,7 @@ KEYS = [
     "timings",
     "environment",
     "pictures",
+    "examples",
     "history",
 ]
 
@@ -205,6 +207,15 @@ def test_names_are_not_taken_for_markdown(tmp_path, evaluate):
     ]
 
 
+def test_names_that_no_text_can_hold_are_spelt_out(tmp_path, evaluate):
+    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+    evaluation = evaluate(np.eye(2), [0, 1], [name, "tea"])
+    contents, markdown = write(tmp_path, evaluation)
+    assert contents["evaluation"]["classes"][0]["name"] == name
+    assert "| caf\\udce9 |" in markdown
+    assert "<td>caf\\udce9</td>" in (tmp_path / "report.html").read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0.04, "0.0 s"), (59.5, "59.5 s"), (60, "1 min 00 s"), (3725.6, "1 h 02 min")],
@@ -250,11 +261,12 @@ def test_pictures_are_drawn_and_shown_by_relative_name(tmp_path, fruit):
     )
     out_dir = tmp_path / "run 1"
     history = {"loss": [1.0, 0.5]}
-    pictures = write_pictures(out_dir, fruit, images, history=history)
+    pictures, _ = write_pictures(out_dir, fruit, images, history=history)
     names = ["learning_curve.png", "confusion_matrix.png"]
     names += ["calibration.png", "predictions.png"]
     assert list(pictures.values()) == [out_dir / name for name in names]
-    assert sorted(path.name for path in out_dir.iterdir()) == sorted(names)
+    files = {path.name for path in out_dir.iterdir()}
+    assert files == {*names, "examples"}
     (out_dir / "plots").mkdir()
     moved = pictures["Learning curve"].rename(out_dir / "plots" / "loss (1).png")
     pictures |= {"Learning curve": moved, "Lost": out_dir / "lost.png"}
@@ -270,12 +282,42 @@ def test_pictures_are_drawn_and_shown_by_relative_name(tmp_path, fruit):
 
 
 def test_what_cannot_be_drawn_is_left_out(tmp_path, evaluate):
-    assert list(write_pictures(tmp_path, evaluate(np.eye(2), [0, 1]))) == [
-        "Confusion matrix",
-        "Calibration",
-    ]
-    many = write_pictures(tmp_path, evaluate(np.zeros((1, 1001)), [0]))
+    pictures, examples = write_pictures(tmp_path, evaluate(np.eye(2), [0, 1]))
+    assert (list(pictures), examples) == (["Confusion matrix", "Calibration"], [])
+    many, _ = write_pictures(tmp_path, evaluate(np.zeros((1, 1001)), [0]))
     assert list(many) == ["Calibration"]
+
+
+def test_the_surest_images_of_confusions_are_shown(tmp_path, fruit):
+    """Examples 5 and 4 are pears taken for apples, the surest first; 2 is an apple."""
+    shades = np.linspace(-1, 1, 8)[:, None, None, None]
+    images = np.broadcast_to(shades, (8, 120, 240, 3))
+    batches = tf.data.Dataset.from_tensor_slices((images, np.eye(4)[fruit.labels]))
+    pictures, examples = write_pictures(tmp_path, fruit, batches.batch(3))
+    contents, markdown = write(tmp_path, fruit, pictures=pictures, examples=examples)
+    shown = [[example["number"] for example in ours] for ours in contents["examples"]]
+    assert shown == [[5, 4], [2]]
+    names = {example["file"] for ours in examples for example in ours}
+    assert names == {f"examples/{number}.jpg" for number in (2, 4, 5)}
+    for ours in examples:
+        for example in ours:
+            number = example["number"]
+            small = tf.io.decode_jpeg((tmp_path / example["file"]).read_bytes())
+            assert small.shape == (48, 96, 3)
+            # 255 / 7 for each step from black to white, but for what JPEG loses.
+            assert np.abs(small.numpy() - number * 255 / 7).max() <= 3
+            assert example["confidence"] == pytest.approx(fruit.confidences[number])
+    # Of four logits, three of them 0: e^6 / (e^6 + 3) is 0.993, e^5 / (e^5 + 3) 0.980.
+    assert stripped(rows(markdown, "Most frequent confusions"))[0] == (
+        "pear",
+        "apple",
+        "2",
+        "![Image 5, 99 % sure](examples/5.jpg) ![Image 4, 98 % sure](examples/4.jpg)",
+    )
+    page = (tmp_path / "report.html").read_text()
+    encoded = base64.b64encode((tmp_path / "examples" / "5.jpg").read_bytes()).decode()
+    image = f'<img src="data:image/jpeg;base64,{encoded}" alt="Image 5, 99 % sure"'
+    assert page.index('<td class="number">2</td>') < page.index(image)
 
 
 def test_markdown_needs_nothing_but_the_json(tmp_path, fruit):
