@@ -104,7 +104,8 @@ class _Page:
 
     def _table(self, table):
         kinds = [_kind(table, column) for column in range(len(table.heads))]
-        caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
+        # Not within the table, with which it would scroll out of sight.
+        caption = f'<p class="caption">{escape(table.caption or "")}</p>\n'
         heads = "".join(
             f'<th scope="col"{kind}>{escape(head)}</th>'
             for kind, head in zip(kinds, table.heads, strict=True)
@@ -114,7 +115,8 @@ class _Page:
         rows = "\n".join(self._row(row, kinds) for row in table.rows)
         # The box can be scrolled by the keyboard as well.
         return (
-            f'<div class="scroll" tabindex="0"><table>{caption}\n'
+            f"{caption if table.caption else ''}"
+            '<div class="scroll" tabindex="0"><table>\n'
             f"{head}\n<tbody>\n{rows}\n</tbody></table></div>"
         )
 

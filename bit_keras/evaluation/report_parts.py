@@ -30,7 +30,7 @@ def run_table(report):
     rows = [
         (f"time, {name}", describe_duration(time)) for name, time in timings.items()
     ]
-    rows.append(("date", report["created"]))
+    rows.append(("date", describe_time(report["created"])))
     rows.append(("seed", "–" if report["seed"] is None else str(report["seed"])))
     rows += report["environment"].items()
     return Table(("", ""), rows)
@@ -63,6 +63,11 @@ def describe_share(share, total):
         total: Number of examples that it is of.
     """
     return "–" if share is None else f"{100 * share:.{1 if total < 1000 else 2}f} %"
+
+
+def describe_time(created):
+    """Words the time of a report, as its JSON has it."""
+    return created.replace("T", " ").replace("+00:00", " UTC")
 
 
 def describe_duration(seconds):

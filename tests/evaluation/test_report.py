@@ -236,7 +236,8 @@ def test_the_run_tells_the_total_time_and_the_versions(tmp_path, fruit):
     assert run["keras"] == keras.__version__
     assert run["tensorflow"] == tf.__version__
     assert run["numpy"] == np.__version__
-    assert run["date"] == contents["created"]
+    date, time = contents["created"].removesuffix("+00:00").split("T")
+    assert run["date"] == f"{date} {time} UTC"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", contents["created"])
     assert run["device"] == contents["environment"]["device"]
 
