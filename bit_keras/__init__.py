@@ -8,6 +8,7 @@ from bit_keras.errors import InputError, Interrupted, RunError
 from bit_keras.export.saved_model import export_saved_model
 from bit_keras.models.backbone import BiTBackbone
 from bit_keras.models.classifier import BiTClassifier
+from bit_keras.models.predictions import decode_predictions
 from bit_keras.models.presets import list_presets
 from bit_keras.models.weights import load_weights, save_npz
 from bit_keras.recipes.distillation import Distillation
@@ -29,6 +30,7 @@ __all__ = [
     "RunError",
     "Upstream",
     "compile_cache",
+    "decode_predictions",
     "export_saved_model",
     "finetune",
     "layers",

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "layers": set(),
     "checkpoints": set(),
     "recipes": set(),
-    "models": {"layers", "checkpoints"},
+    "models": {"layers", "checkpoints", "assets"},
     "data": {"recipes", "assets"},
     "training": MODELLING | FEEDING,
     "evaluation": MODELLING | FEEDING,

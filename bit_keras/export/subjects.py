@@ -1,5 +1,6 @@
 """What there is to say about a model in its card."""
 
+from bit_keras.checkpoints.saved_models import CLASS_NAMES_FILE
 from bit_keras.export.cards import Subject
 from bit_keras.export.families import folder_of
 from bit_keras.models.presets import BASE_URL, VTAB
@@ -13,6 +14,8 @@ STAGES = {
     "fine_tuning": "Fine-tuning",
     "distillation": "Distillation",
 }
+# A card names no more classes than these.
+MAX_NAMES = 200
 # By the number of classes: which ones, and where their names are.
 CLASSES = {
     1000: f"ILSVRC-2012, in the order of <{BASE_URL}/ilsvrc2012_wordnet_lemmas.txt>",
@@ -76,8 +79,7 @@ def subject_of_model(model, name, folder, recipe=None, result=None):
     architecture, size = model.architecture, model.image_size
     classes = None
     if model.num_classes:
-        of_names = f" of {', '.join(model.class_names)}" if model.class_names else ""
-        classes = f"`[batch, {model.num_classes}]`{of_names}"
+        classes = f"`[batch, {model.num_classes}]`{_of_names(model.class_names)}"
     facts = [
         ("Network", architecture.name),
         ("Parameters", f"{architecture.num_parameters:,}"),
@@ -98,6 +100,15 @@ def subject_of_model(model, name, folder, recipe=None, result=None):
         training=[f"{settings}." if settings else "How it was trained is not known."],
         source=["Licence: that of the weights, which this package does not know."],
     )
+
+
+def _of_names(class_names):
+    """Returns the names of classes as a part of a sentence, or where they are."""
+    if not class_names:
+        return ""
+    if len(class_names) > MAX_NAMES:
+        return f" of the classes that `{CLASS_NAMES_FILE}` names"
+    return f" of {', '.join(class_names)}"
 
 
 def _saved_model(folder):

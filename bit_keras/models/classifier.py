@@ -164,7 +164,8 @@ class BiTClassifier(ReplicaTrainStep, keras.Model):
             weights: `"published"` downloads the file once, checks and caches it; a path
                 loads that file; `None` leaves random weights.
             dtype: Dtype or policy of the backbone.
-            **kwargs: Of `BiTClassifier`; `image_size` is by default the preset's.
+            **kwargs: Of `BiTClassifier`; by default `image_size` is the preset's, and
+                so are the `class_names` of a head with weights, where they are known.
 
         Returns:
             A `BiTClassifier`.
@@ -181,6 +182,8 @@ class BiTClassifier(ReplicaTrainStep, keras.Model):
         preset = get_preset(name)
         kwargs.setdefault("image_size", preset.image_size)
         path = preset.fetch() if weights == "published" else weights
+        if path is not None and num_classes in (None, preset.architecture.num_classes):
+            kwargs.setdefault("class_names", preset.class_names)
         model = cls.from_architecture(preset.architecture, num_classes, dtype, **kwargs)
         if path is not None:
             load_weights(model, path)

@@ -5,6 +5,7 @@ import difflib
 import fnmatch
 import pathlib
 
+from bit_keras.assets.label_maps import LABEL_MAPS
 from bit_keras.checkpoints.fetch import fetch
 from bit_keras.checkpoints.names import Architecture
 from bit_keras.errors import InputError
@@ -25,11 +26,11 @@ ARCHITECTURES = {
 BIT_PAPER = "Kolesnikov et al., arXiv 1912.11370"
 DISTILLATION_PAPER = "Beyer et al., arXiv 2106.05237"
 
-# Letter: (classes, training data).
+# Letter: (classes, training data, their names).
 UPSTREAM = {
-    "S": (1000, "ILSVRC-2012 (ImageNet-1k)"),
-    "M": (21843, "ImageNet-21k"),
-    "L": (18291, "JFT-300M"),
+    "S": (1000, "ILSVRC-2012 (ImageNet-1k)", "imagenet2012"),
+    "M": (21843, "ImageNet-21k", "imagenet21k"),
+    "L": (18291, "JFT-300M", None),
 }
 
 # Task, as in the file names: (classes, image size). The size is the HyperRule's, 128
@@ -87,6 +88,7 @@ class Preset:
         url: Address of the `.npz`, or `None`.
         h5_url: Address of the same weights as TF2 `.h5`, or `None`.
         asset: Name of a weight file that comes with the package, or `None`.
+        label_map: What names the classes, a key of `LABEL_MAPS`, or `None`.
         value_range: Range of the pixel values.
         licence: Licence of the weights.
 
@@ -103,6 +105,7 @@ class Preset:
     url: str | None = None
     h5_url: str | None = None
     asset: str | None = None
+    label_map: str | None = None
     value_range: tuple[float, float] = (-1.0, 1.0)
     licence: str = "Apache-2.0"
 
@@ -110,6 +113,11 @@ class Preset:
     def resize(self):
         """How images get their size: `"squash"` or `"central_crop"`."""
         return "squash" if self.crop_from is None else "central_crop"
+
+    @property
+    def class_names(self):
+        """The name of each class, or `None` where this package does not know them."""
+        return LABEL_MAPS[self.label_map]().class_names if self.label_map else None
 
     @property
     def num_parameters(self):
@@ -144,6 +152,7 @@ class Preset:
             "published_name": self.published_name,
             "architecture": self.architecture.name,
             "num_classes": self.architecture.num_classes,
+            "label_map": self.label_map,
             "num_parameters": self.num_parameters,
             "image_size": self.image_size,
             "resize": self.resize,
@@ -257,7 +266,7 @@ def _architecture(name, num_classes):
 
 def _upstream(letter):
     """Yields the networks as pre-trained; the L ones were never published."""
-    num_classes, data = UPSTREAM[letter]
+    num_classes, data, label_map = UPSTREAM[letter]
     public = letter != "L"
     for name in ARCHITECTURES:
         published_name = f"BiT-{letter}-{name}"
@@ -272,6 +281,7 @@ def _upstream(letter):
             h5_url=f"{url}.h5" if public and name != "R152x2" else None,
             source=f"Trained on {data}; {BIT_PAPER}"
             + ("" if public else "; the weights are not public"),
+            label_map=label_map,
         )
 
 
@@ -285,6 +295,7 @@ def _fine_tuned_on_imagenet():
             image_size=480,
             url=f"{BASE_URL}/{published_name}.npz",
             source=f"Trained on ImageNet-21k, fine-tuned on ILSVRC-2012; {BIT_PAPER}",
+            label_map="imagenet2012",
         )
 
 
@@ -322,6 +333,7 @@ def _distilled():
             crop_from=crop_from,
             url=f"{BASE_URL}/distill/{stem}.npz",
             source=f"{training}; {DISTILLATION_PAPER}",
+            label_map="imagenet2012" if data == "ILSVRC-2012" else None,
         )
 
 

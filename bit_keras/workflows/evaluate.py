@@ -3,6 +3,7 @@
 import time
 import warnings
 
+from bit_keras.assets.label_maps import are_same_classes
 from bit_keras.data.load import eval_batches
 from bit_keras.data.sources import naming_unreadable, open_source
 from bit_keras.errors import InputError
@@ -88,7 +89,9 @@ def choose_image_size(model, image_size):
 
 def _compare_names(model, source):
     """Warns where the classes of the same number have different names."""
-    if model.class_names and list(model.class_names) != list(source.class_names):
+    if model.class_names and not are_same_classes(
+        model.class_names, source.class_names
+    ):
         pairs = zip(model.class_names, source.class_names, strict=True)
         ours, theirs = next((a, b) for a, b in pairs if a != b)
         warnings.warn(

@@ -21,6 +21,7 @@ from bit_keras.export.families import (
 )
 from bit_keras.export.saved_model import export_saved_model
 from bit_keras.export.subjects import subject_of_family, subject_of_model
+from bit_keras.models.classifier import BiTClassifier
 from bit_keras.models.presets import PRESETS
 from bit_keras.published import published
 
@@ -163,6 +164,15 @@ def test_the_code_of_a_card_runs(named_model, tmp_path):
             assert names["classifier"](images).shape == (1, 10)
         if "answers" in names:
             assert names["answers"]["features"].shape == (1, 1024)
+
+
+def test_a_card_lists_no_thousand_names(named_model, tmp_path):
+    card = render_card(subject_of_model(named_model, "small", tmp_path))
+    assert "`[batch, 3]` of apple, übung, a b" in card
+    model = BiTClassifier.from_config(named_model.get_config())
+    model.reset_head(1000, PRESETS["bit_s_r50x1"].class_names)
+    card = render_card(subject_of_model(model, "large", tmp_path))
+    assert "`assets/class_names.txt`" in card and "tench" not in card
 
 
 def test_git_ignores_what_is_exported_and_keeps_the_cards():

@@ -281,6 +281,7 @@ def test_import_is_light():
         for alias in node.names
     }
     assert imported - set(sys.stdlib_module_names) == {
+        "bit_keras.assets.label_maps",
         "bit_keras.checkpoints.fetch",
         "bit_keras.checkpoints.names",
         "bit_keras.errors",
