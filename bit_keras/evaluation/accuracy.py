@@ -6,12 +6,10 @@ import math
 import statistics
 
 import numpy as np
-import tensorflow as tf
 
-from bit_keras.errors import InputError, RunError
-from bit_keras.evaluation.batches import examples_in
+from bit_keras.errors import InputError
 from bit_keras.evaluation.calibration import calibrate
-from bit_keras.progress import progress_bar
+from bit_keras.evaluation.logits import run_model, score
 
 # Above this number of values (200 MB of float32) only the top five of each example
 # are kept.
@@ -237,8 +235,8 @@ def evaluate_model(model, batches, class_names=None, progress=True):
     """
     scores, probabilities, num_values = [], [], 0
     for logits, labels in _run(model, batches, class_names, progress):
-        *score, batch_probabilities = _score(logits, labels)
-        scores.append(score)
+        *columns, batch_probabilities = score(logits, labels)
+        scores.append(columns)
         num_values += logits.size
         if num_values > MAX_PROBABILITIES:
             probabilities = None
@@ -253,44 +251,12 @@ def evaluate_model(model, batches, class_names=None, progress=True):
 
 def _run(model, batches, class_names, progress):
     """Yields the checked (float64 logits [B, K], labels [B]) of every batch."""
-    num_batches = _count(batches)
-    num_examples = largest = 0
-    with progress_bar("evaluating", None, " images", show=progress) as bar:
-        for batch in batches:
-            images, one_hot, is_example = examples_in(batch)
-            size = len(images)
-            largest = max(largest, size)
-            # Filled up with zeros, since the network would be compiled anew for the
-            # size of the last batch; cut, since each replica of a strategy returns all
-            # rows.
-            filled = tf.pad(images, [[0, largest - size], [0, 0], [0, 0], [0, 0]])
-            logits = np.asarray(model.predict_on_batch(filled), np.float64)
-            logits = logits[:size][is_example]
-            one_hot = np.asarray(one_hot)[is_example]
-            _check_classes(logits, one_hot, class_names)
-            _check_values(logits, one_hot, num_examples)
-            yield logits, one_hot.argmax(axis=1)
-            num_examples += len(logits)
-            # An estimate for the time left, until the last batch tells the number.
-            bar.total = num_batches and num_batches * largest
-            bar.update(len(logits))
-        bar.total = num_examples
-    if not num_examples:
-        raise InputError(
-            "Received: a data set without examples, expected at least one image to "
-            "evaluate on; check the split or the folder."
-        )
-
-
-def _count(batches):
-    """Returns the number of batches, None where it is not known beforehand."""
-    cardinality = batches.cardinality().numpy()
-    if cardinality == tf.data.INFINITE_CARDINALITY:
-        raise InputError(
-            "Received: a data set that repeats without end, expected one that ends "
-            "after every example was seen once; give it without repeat()."
-        )
-    return None if cardinality == tf.data.UNKNOWN_CARDINALITY else cardinality
+    num_examples = 0
+    for logits, one_hot in run_model(model, batches, progress):
+        _check_classes(logits, one_hot, class_names)
+        _check_one_hot(one_hot, num_examples)
+        yield logits, one_hot.argmax(axis=1)
+        num_examples += len(logits)
 
 
 def _check_classes(logits, one_hot, class_names):
@@ -309,8 +275,7 @@ def _check_classes(logits, one_hot, class_names):
         )
 
 
-def _check_values(logits, one_hot, first_example):
-    """Raises unless all logits are finite and all labels one-hot."""
+def _check_one_hot(one_hot, first_example):
     bad = ~((one_hot == 0) | (one_hot == 1)).all(axis=1) | (one_hot.sum(axis=1) != 1)
     if bad.any():
         raise InputError(
@@ -318,36 +283,6 @@ def _check_values(logits, one_hot, first_example):
             "which is not a single 1 among zeros, expected one-hot labels; give them "
             "without mixup or smoothing."
         )
-    bad = ~np.isfinite(logits).all(axis=1)
-    if bad.any():
-        raise RunError(
-            f"The model's logits for example {first_example + int(bad.argmax())} are "
-            "not finite, so that nothing can be counted; check that the weights and "
-            "the images hold neither NaN nor infinity."
-        )
-
-
-def _score(logits, labels):
-    """Returns the columns of `Evaluation` for one batch of float64 logits."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    probabilities = np.exp(log_probabilities).astype(np.float32)
-    losses = -log_probabilities[np.arange(len(labels)), labels]
-    top = _top_classes(logits, min(5, logits.shape[1]))
-    top_probabilities = np.take_along_axis(probabilities, top, axis=1)
-    return labels, losses, top, top_probabilities, probabilities
-
-
-def _top_classes(logits, count):
-    """Returns the `count` largest per row, largest first, ties by lowest index."""
-    # A few passes of argmax keep its rule for ties and cost less than to sort thousands
-    # of classes.
-    logits = logits.copy()
-    top = np.empty((len(logits), count), np.int64)
-    for column in top.T:
-        column[:] = logits.argmax(axis=1)
-        np.put_along_axis(logits, column[:, None], -np.inf, axis=1)
-    return top
 
 
 def _names(class_names, num_classes):
