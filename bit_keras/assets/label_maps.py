@@ -80,6 +80,27 @@ def _read(name):
     return LabelMap(name, *zip(*rows, strict=True))
 
 
+@functools.cache
+def classes_of(name):
+    """Returns the WordNet ids of the classes that a set has of ILSVRC-2012's.
+
+    Args:
+        name: `"imagenet_a"` or `"imagenet_r"`.
+    """
+    return tuple((FOLDER / f"{name}.txt").read_text(encoding="ascii").split())
+
+
+@functools.cache
+def objectnet():
+    """Returns {folder of ObjectNet: WordNet ids} of what is in ILSVRC-2012 too.
+
+    113 of ObjectNet's 313 classes, each one to three of ILSVRC-2012.
+    """
+    lines = (FOLDER / "objectnet.tsv").read_text(encoding="ascii").splitlines()
+    rows = (line.split("\t") for line in lines)
+    return {folder: tuple(ids.split()) for folder, ids in rows}
+
+
 def find_label_map(class_names):
     """Returns the `LabelMap` that names are those of, or `None`.
 

@@ -1,6 +1,8 @@
 """Count how many images of a whole split a model gets right.
 
 bit-keras evaluate --model RUN_FOLDER [--dataset cifar10 | FOLDER] [--flags]
+bit-keras evaluate --model bit_s_r50x1 --dataset imagenet_v2 | imagenet_sketch |
+    imagenet_a | imagenet_r | imagenet2012_real | objectnet [--data_dir FOLDER]
 """
 
 import json
@@ -17,6 +19,7 @@ from bit_keras.cli.common import (
     refuse_arguments,
 )
 from bit_keras.workflows.evaluate import SPLITS, evaluate
+from bit_keras.workflows.evaluation_sets import describe_counting
 from bit_keras.workflows.models import open_model
 
 
@@ -25,6 +28,12 @@ def define_flags(values):
     define_model_flag(values)
     define_data_flags(values)
     define_image_size_flag(values)
+    flags.DEFINE_string(
+        "manual_dir",
+        None,
+        "Folder with what TFDS needs to be downloaded by hand.",
+        flag_values=values,
+    )
     flags.DEFINE_enum(
         "split", "test", SPLITS, "Which part of the set.", flag_values=values
     )
@@ -43,15 +52,17 @@ def run(values, arguments):
         values.dataset,
         values.split,
         data_dir=values.data_dir,
+        manual_dir=values.manual_dir,
         image_size=values.image_size,
         out_dir=values.out_dir,
         overwrite=values.overwrite,
     )
+    figures = evaluation.to_dict()
     if values.json:
-        print(json.dumps(evaluation.to_dict(), indent=2))
+        print(json.dumps(figures, indent=2))
         return
     print(f"Accuracy: {describe_share(evaluation.num_correct, evaluation)}")
-    if evaluation.num_classes > 5:
+    if figures["num_classes"] > 5:
         print(f"Top-5: {describe_share(evaluation.num_correct_top5, evaluation)}")
     print(f"Mean loss: {evaluation.loss:.4f}")
     print(f"Expected calibration error: {100 * evaluation.calibration.error:.1f} %")
@@ -62,5 +73,7 @@ def run(values, arguments):
         strict=True,
     ):
         print(f"  {name:24s} {correct:6d} of {count:6d}")
+    for sentence in describe_counting(evaluation):
+        print(sentence)
     if values.out_dir:
         print(f"Report: {values.out_dir}/report.html")

@@ -30,6 +30,27 @@ def from_folder(folder, test_fraction=0.2, seed=0):
     return Source(folder.resolve().name, class_names, train, test, usual_size(train))
 
 
+def read_test_folder(folder, is_wanted=None, border=0):
+    """Returns the `Source` of a folder whose images are all to test on.
+
+    Args:
+        folder: A `pathlib.Path` with a sub-folder of images for each class; of one that
+            is divided into `train` and `test` (or `val`) the latter is read.
+        is_wanted: Tells of the name of a class whether it is read; by default all are.
+        border: Pixels that are cut off each side of every image.
+
+    Raises:
+        InputError: If there are not two classes, or one has no image.
+    """
+    subfolders = {path.name: path for path in _visible_folders(folder)}
+    test_name = next((name for name in TEST_FOLDERS if name in subfolders), None)
+    is_divided = "train" in subfolders and test_name
+    files = _files_by_class(subfolders[test_name] if is_divided else folder, is_wanted)
+    test = _file_split(files, border)
+    name = folder.resolve().name
+    return Source(name, tuple(files), None, test, usual_size(test))
+
+
 def _visible_folders(folder):
     return sorted(
         path
@@ -38,9 +59,13 @@ def _visible_folders(folder):
     )
 
 
-def _files_by_class(folder):
+def _files_by_class(folder, is_wanted=None):
     """Returns the image files by class name, both sorted."""
-    files = {path.name: decode.image_files(path) for path in _visible_folders(folder)}
+    files = {
+        path.name: decode.image_files(path)
+        for path in _visible_folders(folder)
+        if is_wanted is None or is_wanted(path.name)
+    }
     if len(files) < 2:
         raise InputError(
             f"{folder} must hold a sub-folder of images for each of two or more "
@@ -73,12 +98,13 @@ def _divide(files, test_fraction, seed):
     return train, test
 
 
-def _file_split(files):
+def _file_split(files, border=0):
     paths = tuple(str(path) for of_class in files.values() for path in of_class)
     sizes = [len(of_class) for of_class in files.values()]
     on_disk = on_host(paths)
 
     def load(number):
-        return decode.decode(tf.io.read_file(tf.gather(on_disk, number)))
+        image = decode.decode(tf.io.read_file(tf.gather(on_disk, number)))
+        return image[border:-border, border:-border] if border else image
 
     return IndexedSplit(np.repeat(np.arange(len(files)), sizes), load, paths)

@@ -1,5 +1,6 @@
 """Batches for training and for evaluation."""
 
+import functools
 import math
 
 import numpy as np
@@ -146,6 +147,7 @@ def eval_batches(
     max_batch_size=128,
     multiple=1,
     part=(0, 1),
+    targets=None,
 ):
     """Returns every example of a split once, in a fixed order.
 
@@ -160,6 +162,8 @@ def eval_batches(
         multiple: The number of examples in a batch is a multiple of this, such as the
             number of replicas.
         part: (index, count) as in `train_batches`.
+        targets: Maps a label to the values that the batches give for it; by default it
+            becomes one-hot.
 
     Returns:
         A finite `tf.data.Dataset` as the second one of `load_dataset`: all batches are
@@ -174,11 +178,12 @@ def eval_batches(
     rows = rows_for_part(batch_size, part)
     num_in_last = split.num_examples - (num_batches - 1) * batch_size
     num_filling = int(np.sum(rows >= num_in_last))
+    targets = targets or functools.partial(tf.one_hot, depth=source.num_classes)
 
     def prepare(_, record):
         image, label = split.decode(record)
         image = preprocess.eval_image(image, crop, eval_resize)
-        return image, tf.one_hot(label, source.num_classes), 1.0
+        return image, targets(label), 1.0
 
     placed = _of_rows(split.ordered().enumerate(), rows, batch_size)
     examples = placed.map(prepare, **IN_PARALLEL)

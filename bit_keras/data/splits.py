@@ -235,7 +235,7 @@ class StreamedSplit(Split):
             yield (
                 name,
                 functools.partial(bytes, record["content"]),
-                int(record["label"]),
+                record["label"],
             )
 
 
@@ -246,14 +246,14 @@ class Source:
     Args:
         name: What a person calls it.
         class_names: The name of each class, in the order of the labels.
-        train: The `Split` to train on.
+        train: The `Split` to train on; `None` for a set to test on alone.
         test: The `Split` to test on.
         image_size: Usual (height, width) in pixels.
     """
 
     name: str
     class_names: tuple[str, ...]
-    train: Split
+    train: Split | None
     test: Split
     image_size: tuple[int, int]
 

@@ -178,7 +178,7 @@ def stream_split(
     Args:
         builder: The builder of a set that is there.
         split_name: Name of the part, such as `"train[:800]+test[:200]"`.
-        label: Maps an example to its label, an int64 scalar.
+        label: Maps an example to its label: an int64 scalar, or numbers of one shape.
         image: Name of the image in an example.
         pixels: If given, maps the decoded image, uint8 `(height, width, 3)`, to the one
             to learn from.
@@ -224,7 +224,7 @@ def stream_split(
         record_bytes=max(1, info.dataset_size // info.splits.total_num_examples),
         is_encoded=True,
     )
-    if next(iter(split.records))["label"] < 0:
+    if tf.reduce_any(next(iter(split.records))["label"] < 0):
         raise InputError(
             f"Split {split_name} of the TFDS set {builder.name} has no labels; choose "
             f"another: {', '.join(info.splits)}."

@@ -1,15 +1,12 @@
 """The exact accuracy of a model on a set of images."""
 
 import time
-import warnings
 
-from bit_keras.assets.label_maps import are_same_classes
-from bit_keras.data.load import eval_batches
-from bit_keras.data.sources import naming_unreadable, open_source
+from bit_keras.data.sources import naming_unreadable
 from bit_keras.errors import InputError
-from bit_keras.evaluation import evaluate_model, write_pictures, write_report
+from bit_keras.evaluation import write_pictures, write_report
+from bit_keras.workflows.evaluation_sets import describe_counting, open_evaluation_set
 from bit_keras.workflows.folders import prepare_folder
-from bit_keras.workflows.models import check_fit
 from bit_keras.workflows.summaries import describe_model, describe_source
 
 SPLITS = ("test", "train")
@@ -21,6 +18,7 @@ def evaluate(
     split="test",
     *,
     data_dir=None,
+    manual_dir=None,
     image_size=None,
     out_dir=None,
     overwrite=False,
@@ -31,33 +29,39 @@ def evaluate(
     Args:
         model: A `BiTClassifier`.
         dataset: As in `load_dataset`: the name of a TFDS set, a folder of classes,
-            arrays, `"doodles"`, or a `Source`.
+            arrays, `"doodles"`, or a `Source`; or one of the `VARIANTS` of ILSVRC-2012,
+            such as `"imagenet_a"` or `"objectnet"`; or, for a model of ImageNet's
+            classes, a folder of some of them, by their names or WordNet ids.
         split: `"test"` or `"train"`.
-        data_dir: Folder where TFDS keeps its sets.
+        data_dir: Folder where TFDS keeps its sets; for ObjectNet that of its download.
+        manual_dir: Folder with what TFDS cannot download by itself; by default
+            `downloads/manual` in `data_dir`.
         image_size: Pixels that images are resized to; by default the model's.
         out_dir: If given, the empty folder that the report and its pictures go to.
         overwrite: Whether a folder that is not empty is used all the same.
         progress: Whether to show a progress bar.
 
     Returns:
-        An `Evaluation`.
+        An `Evaluation`; a `MappedEvaluation` where classes are not those of the model.
 
     Raises:
         InputError: If the set, the model and the folder do not fit.
     """
     if split not in SPLITS:
         raise InputError(f"`split` must be one of {SPLITS}. Received: {split!r}")
-    source = open_source(dataset, data_dir)
-    check_fit(model, source, "evaluate it on the set that it was fine-tuned on")
-    _compare_names(model, source)
+    chosen = open_evaluation_set(model, dataset, data_dir, manual_dir)
+    source, part = chosen.source, getattr(chosen.source, split)
+    if part is None:
+        raise InputError(
+            f"{source.name} has images to test on alone. Received: split {split!r}"
+        )
     size = choose_image_size(model, image_size)
     if out_dir:
         out_dir = prepare_folder(out_dir, overwrite)
-    part = getattr(source, split)
-    batches = eval_batches(source, part, size)
+    batches = chosen.batches(part, size)
     start = time.perf_counter()
     with naming_unreadable(part):
-        evaluation = evaluate_model(model, batches, source.class_names, progress)
+        evaluation = chosen.evaluate(model, batches, part, progress)
     seconds = time.perf_counter() - start
     if out_dir:
         pictures, examples = write_pictures(out_dir, evaluation, batches)
@@ -72,6 +76,7 @@ def evaluate(
             timings={"evaluation": round(seconds, 1)},
             pictures=pictures,
             examples=examples,
+            notes=describe_counting(evaluation),
         )
     return evaluation
 
@@ -85,17 +90,3 @@ def choose_image_size(model, image_size):
             "pixels."
         )
     return size
-
-
-def _compare_names(model, source):
-    """Warns where the classes of the same number have different names."""
-    if model.class_names and not are_same_classes(
-        model.class_names, source.class_names
-    ):
-        pairs = zip(model.class_names, source.class_names, strict=True)
-        ours, theirs = next((a, b) for a, b in pairs if a != b)
-        warnings.warn(
-            f"The class names of the model and of {source.name} differ, first "
-            f"`{ours}` and `{theirs}`; they are compared by their place.",
-            stacklevel=3,
-        )

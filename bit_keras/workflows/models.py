@@ -119,6 +119,14 @@ def _awaits_bundled_weights(model):
     return preset.asset is not None and not preset.has_weights
 
 
+def check_model(model):
+    """Raises `InputError` unless it is a `BiTClassifier`."""
+    if not isinstance(model, BiTClassifier):
+        raise InputError(
+            f"`model` must be a BiTClassifier. Received: {type(model).__name__}"
+        )
+
+
 def check_fit(model, source, advice):
     """Raises `InputError` unless a model has the classes of a set of images.
 
@@ -127,10 +135,7 @@ def check_fit(model, source, advice):
         source: A `Source`.
         advice: What to do if it has another number of classes.
     """
-    if not isinstance(model, BiTClassifier):
-        raise InputError(
-            f"`model` must be a BiTClassifier. Received: {type(model).__name__}"
-        )
+    check_model(model)
     if model.num_classes != source.num_classes:
         raise InputError(
             f"The model has {model.num_classes} classes, but {source.name} has "

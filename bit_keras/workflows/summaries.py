@@ -15,7 +15,7 @@ def describe_source(source):
     return {
         "name": source.name,
         "classes": source.num_classes,
-        "training images": source.train.num_examples,
+        "training images": source.train.num_examples if source.train else 0,
         "test images": source.test.num_examples,
         "usual height and width": list(source.image_size),
     }
