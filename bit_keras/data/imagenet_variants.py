@@ -123,9 +123,11 @@ def open_variant(dataset, data_dir=None, manual_dir=None):
     among = None
     if variant in OF_200_CLASSES:
         among = tuple(map(ilsvrc.places.get, label_maps.classes_of(variant)))
+    rows = _rows_of(among or range(NUM_CLASSES))
+    class_names = tuple(words for words, _ in rows)
     return VariantSet(
-        source=Source(name, ilsvrc.class_names, None, test, usual_size(test)),
-        rows=_rows_of(among or range(NUM_CLASSES)) if among or is_real else None,
+        source=Source(name, class_names, None, test, usual_size(test)),
+        rows=rows if among or is_real else None,
         targets=_as_they_are if is_real else _one_hot,
         among=among,
     )

@@ -12,10 +12,11 @@ def describe_model(model):
 
 def describe_source(source):
     """Returns what a report says about a set of images."""
+    training = {"training images": source.train.num_examples} if source.train else {}
     return {
         "name": source.name,
         "classes": source.num_classes,
-        "training images": source.train.num_examples if source.train else 0,
+        **training,
         "test images": source.test.num_examples,
         "usual height and width": list(source.image_size),
     }

@@ -38,15 +38,16 @@ def test_sets_with_one_right_class(tmp_path, dataset, written):
     for image, expected in zip(images, IMAGES, strict=True):
         np.testing.assert_array_equal(image, expected)
     assert variant.source.train is None
-    assert variant.source.class_names == imagenet2012().class_names
     name = find_variant(dataset)
     if name in ("imagenet_a", "imagenet_r"):
         ids = imagenet_common.label_names_file()
         ids = tf.io.gfile.GFile(ids).read().split()
         assert [ids[place] for place in variant.among] == list(classes_of(name))
         assert len(variant.rows) == len(set(variant.among)) == 200
+        assert variant.source.num_classes == 200
     else:
         assert variant.among is None and variant.rows is None
+        assert variant.source.class_names == imagenet2012().class_names
 
 
 @pytest.mark.parametrize(
