@@ -1,31 +1,19 @@
 """Few-shot evaluation: models, sets, examples per class and seeds, in one report."""
 
 import functools
-import hashlib
 import json
-import pathlib
-import re
-import signal
 import time
 
-import keras
-
 from bit_keras.data.sources import open_source
-from bit_keras.errors import InputError, Interrupted
+from bit_keras.errors import InputError
 from bit_keras.evaluation.fewshot_report import summarize, write_fewshot_report
-from bit_keras.models.classifier import BiTClassifier
-from bit_keras.workflows.fewshot_methods import (
-    FewShotSet,
-    FineTuning,
-    FrozenModel,
-    Probe,
-)
+from bit_keras.workflows.fewshot_methods import FewShotSet, FineTuning, Probe
 from bit_keras.workflows.fewshot_options import FewShotOptions
-from bit_keras.workflows.folders import check_folder, write_json
-from bit_keras.workflows.models import check_is_there, open_start_model
+from bit_keras.workflows.fine_tuner import FrozenModel, check_models
+from bit_keras.workflows.kept_runs import KeptRuns, claim_folder, digest, file_name
 from bit_keras.workflows.summaries import describe_model, describe_source
 
-RUNS_FOLDER, FEATURES_FOLDER = "runs", "features"
+FEATURES_FOLDER = "features"
 
 
 def fewshot(models, datasets, out_dir, **options):
@@ -66,33 +54,15 @@ def fewshot(models, datasets, out_dir, **options):
     cropped centrally; here, they are resized to a square, as BiT does in all transfer.
     """
     options = FewShotOptions.of(options)
-    out_dir = _claim_folder(out_dir, options.overwrite)
-    _check_models(models)
+    claim_folder(out_dir, options.overwrite)
+    check_models(models)
     sets = _open_sets(datasets, options)
     job = _Job(out_dir, sets, options, count=len(models))
     start = time.perf_counter()
-    try:
+    with job.runs.worded():
         for name, model in models.items():
             job.run_model(name, model)
-    except KeyboardInterrupt as error:
-        kept = f"run the same command again to go on after {job.done} of {job.total}"
-        raise Interrupted(signal.SIGINT, f"{kept} runs.") from error
     return job.report(time.perf_counter() - start)
-
-
-def _claim_folder(out_dir, overwrite):
-    """Returns the folder, which may hold what an earlier call has left."""
-    out_dir = pathlib.Path(out_dir)
-    is_ours = (out_dir / RUNS_FOLDER).is_dir()
-    return check_folder(out_dir, overwrite or is_ours)
-
-
-def _check_models(models):
-    if not models:
-        raise InputError("There is no model to evaluate; give at least one.")
-    for model in models.values():
-        if not isinstance(model, BiTClassifier):
-            check_is_there(model)
 
 
 def _open_sets(datasets, options):
@@ -133,34 +103,24 @@ class _Job:
     """
 
     def __init__(self, out_dir, sets, options, count):
-        self.out_dir = out_dir
         self.sets = sets
         self.options = options
         kinds = 2 if options.method == "both" else 1
         subsets = sum(len(shots) for _, shots in sets.values()) * options.seeds
-        self.total = count * kinds * subsets
-        self.done = self.found = 0
+        total = count * kinds * subsets
+        self.runs = KeptRuns(out_dir, total, options.overwrite)
         self.results, self.models, self.notes = [], {}, []
 
     def run_model(self, name, model):
         """Evaluates one model on all sets."""
-        frozen = self._freeze(name, model)
+        frozen = FrozenModel.open(name, model, self.options.weights)
+        if frozen.from_scratch:
+            self.notes.append(f"{name} has random weights.")
         self.models[name] = describe_model(frozen.model)
         for data, shots in self.sets.values():
             for method in self._methods(frozen, data, shots):
                 for count in shots:
                     self._run_seeds(frozen, data, method, count)
-
-    def _freeze(self, name, model):
-        if isinstance(model, BiTClassifier):
-            # The same backbone; the head is the caller's.
-            return FrozenModel(name, BiTClassifier(model.backbone, num_classes=0))
-        # Random weights are the same ones whatever was opened before.
-        keras.utils.set_random_seed(0)
-        model, from_scratch = open_start_model(model, 0, self.options.weights)
-        if from_scratch:
-            self.notes.append(f"{name} has random weights.")
-        return FrozenModel(name, model, from_scratch)
 
     def _methods(self, frozen, data, shots):
         """Returns the methods that were asked for."""
@@ -181,8 +141,8 @@ class _Job:
         return methods
 
     def _features_path(self, frozen, data, part, key):
-        name = _file_name(frozen.name, data.source.name, part, _digest(key))
-        return self.out_dir / FEATURES_FOLDER / f"{name}.npz"
+        name = file_name(frozen.name, data.source.name, part, digest(key))
+        return self.runs.out_dir / FEATURES_FOLDER / f"{name}.npz"
 
     def _run_seeds(self, frozen, data, method, count):
         """Makes the runs of one number of examples, as far as they are not there."""
@@ -219,38 +179,21 @@ class _Job:
             "examples_per_class": count,
             "seed": seed,
         }
-        name = _file_name(
-            frozen.name,
-            data.source.name,
-            method.kind,
-            f"{count}-shot",
-            f"seed-{seed}",
-            _digest(configuration),
-        )
-        path = self.out_dir / RUNS_FOLDER / f"{name}.json"
-        if path.is_file():
-            self.found += 1
-        else:
-            start = time.perf_counter()
-            num_correct = method.run(count, seed)
-            seconds = round(time.perf_counter() - start, 2)
-            write_json(
-                path,
-                {
-                    "configuration": configuration,
-                    "num_correct": num_correct,
-                    "num_test": data.source.test.num_examples,
-                    "seconds": seconds,
-                },
-            )
-        self.done += 1
-        return json.loads(path.read_text(encoding="utf-8"))["num_correct"]
+
+        def make():
+            return {
+                "num_correct": method.run(count, seed),
+                "num_test": data.source.test.num_examples,
+            }
+
+        words = (data.source.name, method.kind, f"{count}-shot", f"seed-{seed}")
+        return self.runs.get(configuration, make, frozen.name, *words)["num_correct"]
 
     def report(self, seconds):
         """Writes the report; returns its contents."""
         options = self.options
         paths = write_fewshot_report(
-            self.out_dir,
+            self.runs.out_dir,
             self.results,
             models=self.models,
             datasets={name: self._describe_set(name) for name in self.sets},
@@ -280,16 +223,4 @@ class _Job:
                     f"{name} has a class of {data.class_counts.min()} training images, "
                     f"too few for {', '.join(map(str, missing))} per class."
                 )
-        if self.found:
-            yield f"{self.found} of {self.total} runs were finished before this call."
-
-
-def _file_name(*parts):
-    """Returns a name that can be that of a file everywhere."""
-    return re.sub(r"[^\w.+-]+", "-", "-".join(parts))
-
-
-def _digest(content):
-    """Returns a few letters that differ where JSON contents differ."""
-    text = json.dumps(content, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+        yield from self.runs.notes()

@@ -2,21 +2,18 @@
 
 import dataclasses
 import functools
-import zlib
 
-import keras
 import numpy as np
 
-from bit_keras.data.fingerprints import fingerprint as split_fingerprint
-from bit_keras.data.load import eval_batches
-from bit_keras.data.sources import Source, naming_unreadable
+from bit_keras.data.sources import Source
 from bit_keras.data.subsets import draw_balanced
-from bit_keras.evaluation import evaluate_model
 from bit_keras.evaluation.features import FeatureCache, extract_features
 from bit_keras.evaluation.fewshot import L2, LinearProbe
-from bit_keras.models.classifier import BiTClassifier
-from bit_keras.training.fit import compile_for, train
-from bit_keras.workflows.runs import fingerprint
+from bit_keras.workflows.fine_tuner import (
+    FineTuner,
+    describe_recipe,
+    identify_source,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,41 +39,12 @@ class FewShotSet:
     @functools.cached_property
     def identity(self):
         """What tells the set from another one, a dict of JSON's types."""
-        return {
-            "name": self.source.name,
-            "classes": f"{zlib.crc32(repr(self.source.class_names).encode()):08x}",
-            "training images": split_fingerprint(self.source.train),
-            "test images": split_fingerprint(self.source.test),
-        }
+        return identify_source(self.source)
 
     def draw(self, examples_per_class, seed):
         """Returns the numbers of the training images in a subset."""
         names = self.source.class_names
         return draw_balanced(self.labels, names, examples_per_class, seed)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class FrozenModel:
-    """A model whose weights stay as they are.
-
-    Args:
-        name: What a person calls it.
-        model: A `BiTClassifier` without a head.
-        from_scratch: Whether its weights are random.
-    """
-
-    name: str
-    model: BiTClassifier
-    from_scratch: bool = False
-
-    @functools.cached_property
-    def identity(self):
-        """What tells the model from another one, a dict of JSON's types."""
-        return {
-            "architecture": str(self.model.architecture),
-            "policy": self.model.backbone.dtype_policy.name,
-            "weights": fingerprint(self.model.backbone),
-        }
 
 
 class Probe:
@@ -182,16 +150,13 @@ class FineTuning:
     kind = "finetune"
 
     def __init__(self, frozen, data, recipe_of, progress):
-        self.frozen = frozen
         self.data = data
         self.recipe_of = recipe_of
-        self.progress = progress
-        self._compiled_for = None
+        self.tuner = FineTuner(frozen, data.source.num_classes, progress)
 
     def settings(self, examples_per_class, seed):
         """Returns what decides a run, beside model, set and subset."""
-        recipe = self._recipe(examples_per_class)
-        return {"kind": type(recipe).__name__, **recipe.to_dict()}
+        return describe_recipe(self._recipe(examples_per_class))
 
     def describe(self, examples_per_class):
         """Returns the setting in one line."""
@@ -199,55 +164,14 @@ class FineTuning:
 
     def run(self, examples_per_class, seed):
         """Learns from one subset; returns the number of right test images by name."""
-        numbers = self.data.draw(examples_per_class, seed)
-        source = self.data.source
-        source = dataclasses.replace(source, train=source.train.subset(numbers))
+        source = self._subset(examples_per_class, seed)
         recipe = self.recipe_of(source)
-        with naming_unreadable(source.train, source.test):
-            self._begin(recipe)
-            train(
-                self._model,
-                source,
-                recipe,
-                seed=seed,
-                progress=self.progress,
-                is_compiled=True,
-            )
-            test = eval_batches(source, source.test, recipe.crop, recipe.eval_resize)
-            evaluation = evaluate_model(
-                self._model, test, source.class_names, self.progress
-            )
-        return {"fine-tuning": evaluation.num_correct}
+        return {"fine-tuning": self.tuner.run(source, recipe, seed)}
 
     def _recipe(self, examples_per_class):
         """Returns the recipe for a subset, of which the number of images is enough."""
-        source = self.data.source
-        numbers = self.data.draw(examples_per_class, 0)
-        subset = source.train.subset(numbers)
-        return self.recipe_of(dataclasses.replace(source, train=subset))
+        return self.recipe_of(self._subset(examples_per_class, 0))
 
-    @functools.cached_property
-    def _model(self):
-        """A copy to train, so that the model stays as it is."""
-        model = BiTClassifier.from_config(self.frozen.model.get_config())
-        model.reset_head(self.data.source.num_classes)
-        return model
-
-    def _begin(self, recipe):
-        """Puts the model and its optimizer where a run begins."""
-        recipe = dataclasses.replace(recipe, num_examples=1)
-        # The network is compiled once for all runs that only differ in their images:
-        # to compile it takes longer than to train it on a fast device.
-        if recipe != self._compiled_for:
-            compile_for(self._model, recipe)
-            optimizer = self._model.optimizer.variables
-            self._new_optimizer = [keras.ops.convert_to_numpy(v) for v in optimizer]
-            self._compiled_for = recipe
-        variables = self._model.optimizer.variables
-        for variable, value in zip(variables, self._new_optimizer, strict=True):
-            variable.assign(value)
-        weights = self._model.backbone.weights, self.frozen.model.backbone.weights
-        for variable, start in zip(*weights, strict=True):
-            variable.assign(start)
-        for variable in self._model.head.weights:
-            variable.assign(keras.ops.zeros_like(variable))
+    def _subset(self, examples_per_class, seed):
+        source, numbers = self.data.source, self.data.draw(examples_per_class, seed)
+        return dataclasses.replace(source, train=source.train.subset(numbers))

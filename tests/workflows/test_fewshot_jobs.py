@@ -17,7 +17,8 @@ from bit_keras.data.subsets import draw_balanced
 from bit_keras.errors import InputError, Interrupted
 from bit_keras.workflows import fewshot_methods, fewshot_options
 from bit_keras.workflows.fewshot import fewshot
-from bit_keras.workflows.fewshot_methods import FewShotSet, FineTuning, FrozenModel
+from bit_keras.workflows.fewshot_methods import FewShotSet, FineTuning
+from bit_keras.workflows.fine_tuner import FrozenModel
 
 SOURCE = make_source(num_examples=30, num_test=12)
 STEPS = {"batch_size": 4, "steps": 3, "resize": 32, "crop": 32}
@@ -167,7 +168,7 @@ def test_fine_tuning_begins_anew_for_each_subset(model):
     data = FewShotSet(SOURCE)
     tuning = FineTuning(FrozenModel("a", model), data, recipe_of, progress=False)
     [right] = tuning.run(3, 1).values()
-    trained = tuning._model
+    trained = tuning.tuner.model
     first = all_weights(trained)
     images = np.array([image for image, _ in SOURCE.test.images()], np.float32)
     images = keras.ops.image.resize(images, (32, 32), antialias=False)

@@ -1,0 +1,153 @@
+"""Fine-tuning one model again and again, from the same weights."""
+
+import dataclasses
+import functools
+import zlib
+
+import keras
+
+from bit_keras.data.fingerprints import fingerprint as split_fingerprint
+from bit_keras.data.load import eval_batches
+from bit_keras.data.sources import naming_unreadable
+from bit_keras.errors import InputError
+from bit_keras.evaluation import evaluate_model
+from bit_keras.models.classifier import BiTClassifier
+from bit_keras.training.fit import compile_for, train
+from bit_keras.workflows.models import check_is_there, open_start_model
+from bit_keras.workflows.runs import fingerprint
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FrozenModel:
+    """A model whose weights stay as they are.
+
+    Args:
+        name: What a person calls it.
+        model: A `BiTClassifier` without a head.
+        from_scratch: Whether its weights are random.
+    """
+
+    name: str
+    model: BiTClassifier
+    from_scratch: bool = False
+
+    @classmethod
+    def open(cls, name, model, weights=None):
+        """Opens a model to start from.
+
+        Args:
+            name: What a person calls it.
+            model: A `BiTClassifier`, of which the backbone counts, or what
+                `open_start_model` takes.
+            weights: As in `open_start_model`.
+        """
+        if isinstance(model, BiTClassifier):
+            # The same backbone; the head is the caller's.
+            return cls(name, BiTClassifier(model.backbone, num_classes=0))
+        # Random weights are the same ones whatever was opened before.
+        keras.utils.set_random_seed(0)
+        return cls(name, *open_start_model(model, 0, weights))
+
+    @functools.cached_property
+    def identity(self):
+        """What tells the model from another one, a dict of JSON's types."""
+        return {
+            "architecture": str(self.model.architecture),
+            "policy": self.model.backbone.dtype_policy.name,
+            "weights": fingerprint(self.model.backbone),
+        }
+
+
+def check_models(models):
+    """Raises `InputError` unless there are models, before other work.
+
+    Args:
+        models: What each model is called, and the model: a `BiTClassifier`, or a preset
+            or path as in `open_model`.
+    """
+    if not models:
+        raise InputError("There is no model to evaluate; give at least one.")
+    for model in models.values():
+        if not isinstance(model, BiTClassifier):
+            check_is_there(model)
+
+
+def identify_source(source):
+    """Returns what tells a `Source` from another one, a dict of JSON's types."""
+    return {
+        "name": source.name,
+        "classes": f"{zlib.crc32(repr(source.class_names).encode()):08x}",
+        "training images": split_fingerprint(source.train),
+        "test images": split_fingerprint(source.test),
+    }
+
+
+def describe_recipe(recipe):
+    """Returns all of a recipe as a dict of JSON's types."""
+    return {"kind": type(recipe).__name__, **recipe.to_dict()}
+
+
+class FineTuner:
+    """Fine-tunes copies of a model with a new head of zeros.
+
+    Args:
+        frozen: The `FrozenModel` to start from.
+        num_classes: Number of classes of the head.
+        progress: Whether to show progress bars.
+    """
+
+    def __init__(self, frozen, num_classes, progress):
+        self.frozen = frozen
+        self.num_classes = num_classes
+        self.progress = progress
+        self._compiled_for = None
+
+    def run(self, source, recipe, seed):
+        """Trains on a set of images; returns the number of right test images.
+
+        Args:
+            source: The `Source`.
+            recipe: The recipe.
+            seed: Seed of order, crops, flips and MixUp.
+        """
+        with naming_unreadable(source.train, source.test):
+            self._begin(recipe)
+            train(
+                self.model,
+                source,
+                recipe,
+                seed=seed,
+                progress=self.progress,
+                is_compiled=True,
+            )
+            test = eval_batches(source, source.test, recipe.crop, recipe.eval_resize)
+            evaluation = evaluate_model(
+                self.model, test, source.class_names, self.progress
+            )
+        return evaluation.num_correct
+
+    @functools.cached_property
+    def model(self):
+        """The copy that is trained, so that the model stays as it is."""
+        model = BiTClassifier.from_config(self.frozen.model.get_config())
+        model.reset_head(self.num_classes)
+        return model
+
+    def _begin(self, recipe):
+        """Puts the model and its optimizer where a run begins."""
+        recipe = dataclasses.replace(recipe, num_examples=1)
+        # The network is compiled once for all runs that only differ in their images:
+        # to compile it takes longer than to train it on a fast device.
+        if recipe != self._compiled_for:
+            compile_for(self.model, recipe)
+            optimizer = self.model.optimizer.variables
+            self._new_optimizer = [keras.ops.convert_to_numpy(v) for v in optimizer]
+            self._compiled_for = recipe
+        variables = self.model.optimizer.variables
+        for variable, value in zip(variables, self._new_optimizer, strict=True):
+            variable.assign(value)
+        weights = self.model.backbone.weights, self.frozen.model.backbone.weights
+        for variable, start in zip(*weights, strict=True):
+            variable.assign(start)
+        for variable in self.model.head.weights:
+            variable.assign(keras.ops.zeros_like(variable))
