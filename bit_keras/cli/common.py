@@ -1,5 +1,7 @@
 """Flags and checks that several commands share."""
 
+import pathlib
+
 from absl import flags
 
 from bit_keras.errors import InputError
@@ -14,10 +16,27 @@ def define_data_flags(values):
         "bundled `doodles`.",
         flag_values=values,
     )
+    define_data_dir_flag(values)
+
+
+def define_data_dir_flag(values):
+    """Defines `--data_dir`."""
     flags.DEFINE_string(
         "data_dir",
         None,
         "Folder where TFDS keeps its sets. By default TFDS's own.",
+        flag_values=values,
+    )
+
+
+def define_models_flag(values, required):
+    """Defines `--model` for several models."""
+    flags.DEFINE_list(
+        "model",
+        None,
+        "Presets, .keras files, folders of runs, or published weight files, with "
+        "commas between them.",
+        required=required,
         flag_values=values,
     )
 
@@ -70,3 +89,41 @@ def describe_share(count, evaluation):
     """Returns a count of an evaluation's examples, with its share."""
     total = evaluation.num_examples
     return f"{100 * count / total:.2f} %, {count:,} of {total:,}"
+
+
+def named_models(models):
+    """Returns models by short names, or by all of what was given where those meet."""
+    if len(set(models)) < len(models):
+        raise InputError(
+            f"Each model can be given once. Received: --model={','.join(models)}"
+        )
+    names = [pathlib.Path(model).stem for model in models]
+    if len(set(names)) < len(names):
+        names = models
+    return dict(zip(names, models, strict=True))
+
+
+def parse_numbers(name, texts, kind):
+    """Returns the numbers in a list of texts, or raises `InputError`.
+
+    Args:
+        name: Of the flag.
+        texts: Its values.
+        kind: `int` or `float`.
+    """
+    try:
+        return [kind(text) for text in texts]
+    except ValueError as error:
+        what = "whole numbers" if kind is int else "numbers"
+        raise InputError(
+            f"--{name} takes {what} with commas between them. Received: "
+            f"{','.join(texts)}"
+        ) from error
+
+
+def print_table(rows):
+    """Prints rows of texts in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        print("  ".join(f"{text:{width}s}" for text, width in cells).rstrip())

@@ -7,19 +7,22 @@ The same command again goes on where it was stopped.
 
 import functools
 import json
-import pathlib
 import sys
 
 import keras
 from absl import flags
 
 from bit_keras.cli.common import (
+    define_data_dir_flag,
     define_json_flag,
+    define_models_flag,
     define_overwrite_flag,
+    named_models,
+    parse_numbers,
+    print_table,
     refuse_arguments,
 )
-from bit_keras.cli.training import PRECISIONS
-from bit_keras.errors import InputError
+from bit_keras.cli.training import PRECISIONS, define_start_flags
 from bit_keras.evaluation.fewshot import L2
 from bit_keras.evaluation.fewshot_report import tabulate
 from bit_keras.workflows.fewshot import fewshot
@@ -28,14 +31,7 @@ from bit_keras.workflows.fewshot_options import METHODS, SEEDS, SHOTS
 
 def define_flags(values):
     """Defines the flags of this command."""
-    flags.DEFINE_list(
-        "model",
-        None,
-        "Presets, .keras files, folders of runs, or published weight files, with "
-        "commas between them.",
-        required=True,
-        flag_values=values,
-    )
+    define_models_flag(values, required=True)
     flags.DEFINE_list(
         "datasets",
         ["doodles"],
@@ -43,12 +39,7 @@ def define_flags(values):
         "bundled `doodles`, with commas between them.",
         flag_values=values,
     )
-    flags.DEFINE_string(
-        "data_dir",
-        None,
-        "Folder where TFDS keeps its sets. By default TFDS's own.",
-        flag_values=values,
-    )
+    define_data_dir_flag(values)
     flags.DEFINE_list(
         "shots",
         list(map(str, SHOTS)),
@@ -106,20 +97,7 @@ def define_flags(values):
         lower_bound=32,
         flag_values=values,
     )
-    flags.DEFINE_enum(
-        "weights",
-        None,
-        ["none"],
-        "For presets: `none` for random weights.",
-        flag_values=values,
-    )
-    flags.DEFINE_enum(
-        "precision",
-        "float32",
-        list(PRECISIONS),
-        "Numbers to compute with, for presets and weight files.",
-        flag_values=values,
-    )
+    define_start_flags(values)
     flags.DEFINE_string(
         "out_dir",
         "runs/fewshot",
@@ -136,10 +114,10 @@ def run(values, arguments):
     keras.config.set_dtype_policy(PRECISIONS[values.precision])
     say = functools.partial(print, file=sys.stderr if values.json else sys.stdout)
     report = fewshot(
-        _named(values.model),
+        named_models(values.model),
         values.datasets,
         values.out_dir,
-        shots=_numbers("shots", values.shots, int),
+        shots=parse_numbers("shots", values.shots, int),
         seeds=values.seeds,
         method=values.method,
         data_dir=values.data_dir,
@@ -147,7 +125,7 @@ def run(values, arguments):
         recipe=values.recipe,
         steps=values.steps,
         batch_size=values.batch_size,
-        l2=_numbers("l2", values.l2, float),
+        l2=parse_numbers("l2", values.l2, float),
         weights=values.weights,
         overwrite=values.overwrite,
         say=say,
@@ -157,34 +135,4 @@ def run(values, arguments):
         return
     for name, heads, rows in tabulate(report["results"]):
         print(f"\n{name}: accuracy by examples per class")
-        _print_table([heads, *rows])
-
-
-def _named(models):
-    """Returns models by short names, or by all of what was given where those meet."""
-    if len(set(models)) < len(models):
-        raise InputError(
-            f"Each model can be given once. Received: --model={','.join(models)}"
-        )
-    names = [pathlib.Path(model).stem for model in models]
-    if len(set(names)) < len(names):
-        names = models
-    return dict(zip(names, models, strict=True))
-
-
-def _numbers(name, texts, kind):
-    try:
-        return [kind(text) for text in texts]
-    except ValueError as error:
-        what = "whole numbers" if kind is int else "numbers"
-        raise InputError(
-            f"--{name} takes {what} with commas between them. Received: "
-            f"{','.join(texts)}"
-        ) from error
-
-
-def _print_table(rows):
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = zip(row, widths, strict=True)
-        print("  ".join(f"{text:{width}s}" for text, width in cells).rstrip())
+        print_table([heads, *rows])

@@ -19,6 +19,7 @@ COMMANDS = (
     "pretrain",
     "evaluate",
     "fewshot",
+    "vtab",
     "predict",
     "export",
     "convert",

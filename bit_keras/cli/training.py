@@ -151,6 +151,24 @@ def define_training_flags(values):
     define_json_flag(values)
 
 
+def define_start_flags(values):
+    """Defines `--weights` and `--precision` for commands that take several models."""
+    flags.DEFINE_enum(
+        "weights",
+        None,
+        ["none"],
+        "For presets: `none` for random weights.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        list(PRECISIONS),
+        "Numbers to compute with, for presets and weight files.",
+        flag_values=values,
+    )
+
+
 def prepare(values):
     """Sets seed and precision, and opens the set of images.
 

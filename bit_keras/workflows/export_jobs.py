@@ -11,6 +11,7 @@ from bit_keras.export.archive import write_archive
 from bit_keras.export.reusable import FORMS
 from bit_keras.export.saved_model import check_target, export_saved_model
 from bit_keras.workflows.folders import SAVED_MODEL_FOLDER
+from bit_keras.workflows.options import Options, say_nothing
 
 # Format of a file that stands alone: (its name, what it is called, precision).
 PORTABLE = {
@@ -26,12 +27,8 @@ SAVED_MODEL_FOLDERS = {
 }
 
 
-def _say_nothing(line):
-    pass
-
-
 @dataclasses.dataclass(frozen=True)
-class ExportOptions:
+class ExportOptions(Options):
     """What is exported, and how.
 
     Args:
@@ -50,6 +47,8 @@ class ExportOptions:
         InputError: If these do not go together.
     """
 
+    nouns = "An export has no option"
+
     outputs: str = "features"
     input_range: tuple | str = (0, 1)
     form: str = "trainable"
@@ -57,7 +56,7 @@ class ExportOptions:
     formats: tuple[str, ...] = ("saved_model",)
     archive: bool = False
     overwrite: bool = False
-    say: Callable[[str], None] = _say_nothing
+    say: Callable[[str], None] = say_nothing
 
     def __post_init__(self):
         if not self.formats or set(self.formats) - set(FORMATS):
@@ -75,17 +74,6 @@ class ExportOptions:
                 "Only a SavedModel can be packed as an archive; add saved_model to "
                 f"`formats`. Received: {', '.join(self.formats)}"
             )
-
-    @classmethod
-    def of(cls, options):
-        """Returns those of a dict of keyword arguments, or raises `InputError`."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(options.keys() - known):
-            raise InputError(
-                f"An export has no option `{unknown[0]}`, but "
-                f"{', '.join(sorted(known))}."
-            )
-        return cls(**options)
 
     def mapping(self):
         """Returns from what to what an export computes, in words."""

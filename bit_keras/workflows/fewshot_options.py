@@ -6,18 +6,15 @@ from collections.abc import Callable
 from bit_keras.errors import InputError
 from bit_keras.evaluation.fewshot import L2
 from bit_keras.workflows.finetune import choose_recipe
+from bit_keras.workflows.options import Options, say_nothing
 
 SHOTS = (1, 5, 10, 25, 100)
 SEEDS = 5
 METHODS = ("probe", "finetune", "both")
 
 
-def _say_nothing(line):
-    pass
-
-
 @dataclasses.dataclass(frozen=True)
-class FewShotOptions:
+class FewShotOptions(Options):
     """How a few-shot evaluation is made.
 
     Args:
@@ -51,7 +48,7 @@ class FewShotOptions:
     weights: str | None = None
     overwrite: bool = False
     progress: bool = True
-    say: Callable[[str], None] = _say_nothing
+    say: Callable[[str], None] = say_nothing
 
     def __post_init__(self):
         for name in ("shots", "l2"):
@@ -69,16 +66,6 @@ class FewShotOptions:
             )
         if not self.l2 or not all(strength > 0 for strength in self.l2):
             raise InputError(f"`l2` must be positive numbers. Received: {self.l2}")
-
-    @classmethod
-    def of(cls, options):
-        """Returns those of a dict of keyword arguments, or raises `InputError`."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(options.keys() - known):
-            raise InputError(
-                f"There is no option `{unknown[0]}`, but {', '.join(sorted(known))}."
-            )
-        return cls(**options)
 
     def recipe_of(self, source, from_scratch=False):
         """Returns the recipe for a set."""

@@ -34,16 +34,13 @@ from bit_keras.workflows.folders import (
     write_json,
 )
 from bit_keras.workflows.models import check_fit
+from bit_keras.workflows.options import Options, say_nothing
 from bit_keras.workflows.runs import describe_run, without_strategy
 from bit_keras.workflows.summaries import describe_model, describe_source
 
 
-def _say_nothing(line):
-    pass
-
-
 @dataclasses.dataclass(frozen=True)
-class RunOptions:
+class RunOptions(Options):
     """How a run is carried out; none of it changes what is computed.
 
     Args:
@@ -62,6 +59,8 @@ class RunOptions:
         say: Called with a line about each thing that is written.
     """
 
+    nouns = "A run has no option"
+
     batch_split: int = 1
     remat: bool = False
     steps_per_execution: int = 1
@@ -70,17 +69,7 @@ class RunOptions:
     tensorboard: bool = False
     max_bad_images: int = 0
     progress: bool = True
-    say: Callable[[str], None] = _say_nothing
-
-    @classmethod
-    def of(cls, options):
-        """Returns those of a dict of keyword arguments, or raises `InputError`."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(options.keys() - known):
-            raise InputError(
-                f"A run has no option `{unknown[0]}`, but {', '.join(sorted(known))}."
-            )
-        return cls(**options)
+    say: Callable[[str], None] = say_nothing
 
 
 @dataclasses.dataclass(frozen=True)

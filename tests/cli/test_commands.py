@@ -173,6 +173,36 @@ def test_fewshot_mistakes(capsys, tmp_path, run_folder):
     assert not (tmp_path / "few").exists()
 
 
+def test_vtab_looks_for_its_sets(capsys, tmp_path):
+    assert main(["vtab", "--check_data", "--data_dir", str(tmp_path)]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert last == "0 of 16 sets are ready."
+    assert "dtd: download: TFDS downloads it when it is asked for" in lines
+    [by_hand] = [line for line in lines if line.startswith("resisc45: by hand: downl")]
+    assert "https://" in by_hand
+    asked = ["vtab", "--check_data", "--data_dir", str(tmp_path), "--tasks=structured"]
+    assert main([*asked, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    names = [row["dataset"] for row in rows]
+    assert names == ["clevr", "dmlab", "kitti", "dsprites", "smallnorb"]
+
+
+def test_vtab_mistakes(capsys, tmp_path, run_folder):
+    fails(capsys, ["vtab"], "Give --model, or --check_data")
+    command = ["vtab", "--data_dir", tmp_path, "--out_dir", tmp_path / "vtab"]
+    command += ["--model", run_folder]
+    for flags, message in {
+        ("--tasks=natral",): "did you mean `natural`",
+        ("--tasks=resisc45",): "The set resisc45 is not ready: download NWPU",
+        ("--skip_missing",): "None of the sets is there; `bit-keras vtab --check_data`",
+        ("--rates=x",): "--rates takes numbers with commas",
+        ("--search", "--steps=3"): "A search chooses the number of steps",
+        ("--seeds=0",): "--seeds",
+    }.items():
+        fails(capsys, [*command, *flags], message)
+    assert not (tmp_path / "vtab").exists()
+
+
 def test_evaluate_on_other_classes(capsys, tmp_path, run_folder):
     for name in ("apple", "eye"):
         (tmp_path / "two" / name).mkdir(parents=True)
