@@ -159,14 +159,15 @@ def test_peak_of_the_process_rises_and_begins_anew():
     memory = measure.ProcessMemory()
     memory.reset()
     before = memory.peak()
-    ballast = np.ones(200_000_000, np.uint8)
+    # Much more than what other threads of the process take and give back meanwhile.
+    ballast = np.ones(800_000_000, np.uint8)
     with_ballast = memory.peak()
-    assert 180e6 < with_ballast - before < 300e6
+    assert 700e6 < with_ballast - before < 1000e6
     del ballast
     # Linux counts in several places, to within some pages.
     assert memory.peak() == pytest.approx(with_ballast, abs=5e6)
     memory.reset()
-    assert memory.peak() < with_ballast - 150e6
+    assert memory.peak() < with_ballast - 500e6
 
 
 def test_room_is_what_the_machine_has(monkeypatch):
