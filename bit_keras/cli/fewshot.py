@@ -126,6 +126,8 @@ def run(values, arguments):
         steps=values.steps,
         batch_size=values.batch_size,
         l2=parse_numbers("l2", values.l2, float),
+        batch_split=values.batch_split,
+        remat=values.remat,
         weights=values.weights,
         overwrite=values.overwrite,
         say=say,

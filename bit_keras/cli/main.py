@@ -20,6 +20,7 @@ COMMANDS = (
     "evaluate",
     "fewshot",
     "vtab",
+    "reproduce",
     "predict",
     "export",
     "convert",

@@ -120,12 +120,9 @@ def define_training_flags(values):
     flags.DEFINE_string(
         "tpu", None, "Name or address of a TPU, or `local`.", flag_values=values
     )
-    flags.DEFINE_enum(
-        "precision",
-        "float32",
-        list(PRECISIONS),
+    define_precision_flag(
+        values,
         "Numbers to compute with; weights, statistics, head and loss stay in float32.",
-        flag_values=values,
     )
     flags.DEFINE_integer(
         "seed",
@@ -151,8 +148,22 @@ def define_training_flags(values):
     define_json_flag(values)
 
 
+def define_precision_flag(values, text):
+    """Defines `--precision`, with a text on what it is for."""
+    flags.DEFINE_enum(
+        "precision", "float32", list(PRECISIONS), text, flag_values=values
+    )
+
+
+def define_memory_flags(values):
+    """Defines the flags that save memory in fine-tuning."""
+    least, text = COUNTS["batch_split"]
+    flags.DEFINE_integer("batch_split", 1, text, lower_bound=least, flag_values=values)
+    flags.DEFINE_bool("remat", False, SWITCHES["remat"], flag_values=values)
+
+
 def define_start_flags(values):
-    """Defines `--weights` and `--precision` for commands that take several models."""
+    """Defines the flags of commands that fine-tune several models."""
     flags.DEFINE_enum(
         "weights",
         None,
@@ -160,13 +171,10 @@ def define_start_flags(values):
         "For presets: `none` for random weights.",
         flag_values=values,
     )
-    flags.DEFINE_enum(
-        "precision",
-        "float32",
-        list(PRECISIONS),
-        "Numbers to compute with, for presets and weight files.",
-        flag_values=values,
+    define_precision_flag(
+        values, "Numbers to compute with, for presets and weight files."
     )
+    define_memory_flags(values)
 
 
 def prepare(values):

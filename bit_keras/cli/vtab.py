@@ -121,6 +121,8 @@ def run(values, arguments):
         data_dir=values.data_dir,
         manual_dir=values.manual_dir,
         skip_missing=values.skip_missing,
+        batch_split=values.batch_split,
+        remat=values.remat,
         weights=values.weights,
         overwrite=values.overwrite,
         say=say,

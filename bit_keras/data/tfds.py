@@ -43,6 +43,19 @@ def from_tfds(name, data_dir, manual_dir, train_split, test_split, test_fraction
     )
 
 
+def is_prepared(name, data_dir):
+    """Tells whether a TFDS set is there, ready to be read.
+
+    Args:
+        name: Name of the set.
+        data_dir: Folder where TFDS keeps its sets; by default TFDS's own.
+    """
+    import tensorflow_datasets as tfds
+
+    data_dir = data_dir and pathlib.Path(data_dir).expanduser()
+    return tfds.builder(name, data_dir=data_dir).is_prepared()
+
+
 def _tfds_builder(name, data_dir, manual_dir):
     """Returns the builder of a set that is there, downloaded if need be."""
     import tensorflow_datasets as tfds

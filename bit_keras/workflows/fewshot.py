@@ -9,7 +9,7 @@ from bit_keras.errors import InputError
 from bit_keras.evaluation.fewshot_report import summarize, write_fewshot_report
 from bit_keras.workflows.fewshot_methods import FewShotSet, FineTuning, Probe
 from bit_keras.workflows.fewshot_options import FewShotOptions
-from bit_keras.workflows.fine_tuner import FrozenModel, check_models
+from bit_keras.workflows.fine_tuner import FineTuner, FrozenModel, check_models
 from bit_keras.workflows.kept_runs import KeptRuns, claim_folder, digest, file_name
 from bit_keras.workflows.summaries import describe_model, describe_source
 
@@ -137,7 +137,14 @@ class _Job:
                 Probe(frozen, data, size, draws, options.l2, path_of, options.progress)
             )
         if options.method in ("finetune", "both"):
-            methods.append(FineTuning(frozen, data, recipe_of, options.progress))
+            tuner = FineTuner(
+                frozen,
+                data.source.num_classes,
+                options.progress,
+                options.batch_split,
+                options.remat,
+            )
+            methods.append(FineTuning(data, recipe_of, tuner))
         return methods
 
     def _features_path(self, frozen, data, part, key):

@@ -9,11 +9,7 @@ from bit_keras.data.sources import Source
 from bit_keras.data.subsets import draw_balanced
 from bit_keras.evaluation.features import FeatureCache, extract_features
 from bit_keras.evaluation.fewshot import L2, LinearProbe
-from bit_keras.workflows.fine_tuner import (
-    FineTuner,
-    describe_recipe,
-    identify_source,
-)
+from bit_keras.workflows.fine_tuner import describe_recipe, identify_source
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,18 +137,17 @@ class FineTuning:
     """All of the network, with a new head of zeros, trained by a recipe.
 
     Args:
-        frozen: The `FrozenModel` to start from.
         data: The `FewShotSet`.
         recipe_of: Maps a `Source` to the recipe.
-        progress: Whether to show progress bars.
+        tuner: The `FineTuner` of the model to start from.
     """
 
     kind = "finetune"
 
-    def __init__(self, frozen, data, recipe_of, progress):
+    def __init__(self, data, recipe_of, tuner):
         self.data = data
         self.recipe_of = recipe_of
-        self.tuner = FineTuner(frozen, data.source.num_classes, progress)
+        self.tuner = tuner
 
     def settings(self, examples_per_class, seed):
         """Returns what decides a run, beside model, set and subset."""

@@ -30,6 +30,8 @@ class FewShotOptions(Options):
         steps: Steps of the fine-tuning; by default the recipe's.
         batch_size: Images in a step; by default the recipe's.
         l2: Strengths of the probe's regularization.
+        batch_split: As in `RunOptions`.
+        remat: As in `RunOptions`.
         weights: For models that are names of presets: as in `open_start_model`.
         overwrite: Whether the folder may hold something else.
         progress: Whether to show progress bars.
@@ -45,6 +47,8 @@ class FewShotOptions(Options):
     steps: int | None = None
     batch_size: int | None = None
     l2: tuple = (L2,)
+    batch_split: int = 1
+    remat: bool = False
     weights: str | None = None
     overwrite: bool = False
     progress: bool = True

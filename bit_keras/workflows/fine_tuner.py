@@ -94,12 +94,16 @@ class FineTuner:
         frozen: The `FrozenModel` to start from.
         num_classes: Number of classes of the head.
         progress: Whether to show progress bars.
+        batch_split: As in `RunOptions`.
+        remat: As in `RunOptions`.
     """
 
-    def __init__(self, frozen, num_classes, progress):
+    def __init__(self, frozen, num_classes, progress, batch_split=1, remat=False):
         self.frozen = frozen
         self.num_classes = num_classes
         self.progress = progress
+        self.batch_split = batch_split
+        self.remat = remat
         self._compiled_for = None
 
     def run(self, source, recipe, seed):
@@ -117,6 +121,7 @@ class FineTuner:
                 source,
                 recipe,
                 seed=seed,
+                batch_split=self.batch_split,
                 progress=self.progress,
                 is_compiled=True,
             )
@@ -131,6 +136,7 @@ class FineTuner:
         """The copy that is trained, so that the model stays as it is."""
         model = BiTClassifier.from_config(self.frozen.model.get_config())
         model.reset_head(self.num_classes)
+        model.backbone.remat = self.remat
         return model
 
     def _begin(self, recipe):
@@ -139,7 +145,7 @@ class FineTuner:
         # The network is compiled once for all runs that only differ in their images:
         # to compile it takes longer than to train it on a fast device.
         if recipe != self._compiled_for:
-            compile_for(self.model, recipe)
+            compile_for(self.model, recipe, self.batch_split)
             optimizer = self.model.optimizer.variables
             self._new_optimizer = [keras.ops.convert_to_numpy(v) for v in optimizer]
             self._compiled_for = recipe

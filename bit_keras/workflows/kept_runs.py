@@ -9,6 +9,7 @@ import signal
 import time
 
 from bit_keras.errors import Interrupted
+from bit_keras.files import make_folder
 from bit_keras.workflows.folders import check_folder, write_json
 
 RUNS_FOLDER = "runs"
@@ -30,6 +31,8 @@ class KeptRuns:
 
     def __init__(self, out_dir, total, overwrite=False):
         self.out_dir = claim_folder(out_dir, overwrite)
+        # The mark by which the folder is known as this job's.
+        make_folder(self.out_dir / RUNS_FOLDER)
         self.total = total
         self.done = self.found = 0
 

@@ -123,7 +123,13 @@ class _Job:
         self.models[name] = describe_model(frozen.model)
         for task_name, source in self.sources.items():
             task = TASKS[task_name]
-            tuner = FineTuner(frozen, source.num_classes, self.options.progress)
+            tuner = FineTuner(
+                frozen,
+                source.num_classes,
+                self.options.progress,
+                self.options.batch_split,
+                self.options.remat,
+            )
             recipe, tried = self._choose(tuner, task)
             seeds = range(self.options.seeds)
             results = [self._run(tuner, task, source, recipe, seed) for seed in seeds]

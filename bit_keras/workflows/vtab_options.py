@@ -32,6 +32,8 @@ class VtabOptions(Options):
         manual_dir: Folder with what TFDS cannot download by itself.
         skip_missing: Whether sets that are not there are left out. By default they are
             downloaded first, and nothing begins if one cannot be.
+        batch_split: As in `RunOptions`.
+        remat: As in `RunOptions`.
         weights: For models that are names of presets: as in `open_start_model`.
         overwrite: Whether the folder may hold something else.
         progress: Whether to show progress bars.
@@ -48,6 +50,8 @@ class VtabOptions(Options):
     data_dir: str | None = None
     manual_dir: str | None = None
     skip_missing: bool = False
+    batch_split: int = 1
+    remat: bool = False
     weights: str | None = None
     overwrite: bool = False
     progress: bool = True

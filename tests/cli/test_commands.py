@@ -203,6 +203,36 @@ def test_vtab_mistakes(capsys, tmp_path, run_folder):
     assert not (tmp_path / "vtab").exists()
 
 
+def test_reproduce_lists_its_runs(capsys, tmp_path):
+    command = ["reproduce", "table1", "--plan_only", "--out_dir", str(tmp_path / "t")]
+    assert main([*command, "--json"]) == 0
+    text = capsys.readouterr()
+    report = json.loads(text.out)
+    assert [row["published"] for row in report["figures"]][:3] == [87.54, 98.46, 99.37]
+    assert {row["state"] for row in report["experiments"]} == {"skipped"}
+    assert "l-r152x4-cifar10: 3.14 h, skipped: BiT-L-R152x4 was never" in text.err
+    assert main([*command, "--only=l-r152x4-vtab", "--images_per_second=13282"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("l-r152x4-vtab: 16.08 h, skipped")
+    assert len(lines) == 4
+
+
+def test_reproduce_mistakes(capsys, tmp_path):
+    for arguments, message in {
+        (): "Give one table: table1, table2, fewshot, vtab. Received: none",
+        ("table1", "table2"): "Give one table",
+        ("tabel1",): "`table` must be one of table1, table2",
+        ("table1", "--only=r50"): "No experiment of table1 begins with r50; there are",
+        ("table1", "--weights_dir", tmp_path / "gone"): "gone is no folder",
+    }.items():
+        fails(
+            capsys,
+            ["reproduce", "--plan_only", "--out_dir", tmp_path / "t", *arguments],
+            message,
+        )
+    assert not (tmp_path / "t").exists()
+
+
 def test_evaluate_on_other_classes(capsys, tmp_path, run_folder):
     for name in ("apple", "eye"):
         (tmp_path / "two" / name).mkdir(parents=True)

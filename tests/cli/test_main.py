@@ -85,7 +85,8 @@ def test_help_lists_only_the_flags_of_the_command(capsys, command):
     assert main([command, "--help"]) == 0
     text = capsys.readouterr().out
     assert text.startswith(f"bit-keras {command}: ")
-    has_steps = command not in ("evaluate", "predict", "export", "convert", "presets")
+    without = ("evaluate", "reproduce", "predict", "export", "convert", "presets")
+    has_steps = command not in without
     assert ("--steps" in text) == has_steps
     assert ("--top_k" in text) == (command == "predict")
     assert "--verbosity" not in text  # one of absl's own

@@ -18,7 +18,7 @@ from bit_keras.errors import InputError, Interrupted
 from bit_keras.workflows import fewshot_methods, fewshot_options
 from bit_keras.workflows.fewshot import fewshot
 from bit_keras.workflows.fewshot_methods import FewShotSet, FineTuning
-from bit_keras.workflows.fine_tuner import FrozenModel
+from bit_keras.workflows.fine_tuner import FineTuner, FrozenModel
 
 SOURCE = make_source(num_examples=30, num_test=12)
 STEPS = {"batch_size": 4, "steps": 3, "resize": 32, "crop": 32}
@@ -166,7 +166,8 @@ def test_fine_tuning_begins_anew_for_each_subset(model):
     """What was compiled before, and trained, leaves no trace in a run."""
     before = all_weights(model)
     data = FewShotSet(SOURCE)
-    tuning = FineTuning(FrozenModel("a", model), data, recipe_of, progress=False)
+    tuner = FineTuner(FrozenModel("a", model), 3, progress=False)
+    tuning = FineTuning(data, recipe_of, tuner)
     [right] = tuning.run(3, 1).values()
     trained = tuning.tuner.model
     first = all_weights(trained)
@@ -181,6 +182,20 @@ def test_fine_tuning_begins_anew_for_each_subset(model):
     assert trained.optimizer is compiled
     np.testing.assert_array_equal(all_weights(trained), first)
     np.testing.assert_array_equal(all_weights(model), before)
+
+
+def test_fine_tuning_in_parts_is_the_same(model):
+    source = SOURCE
+    recipe = recipe_of(source)
+    whole, parts = (
+        FineTuner(FrozenModel("a", model), 3, False, *memory)
+        for memory in ((1, False), (2, True))
+    )
+    for tuner in (whole, parts):
+        tuner.run(source, recipe, seed=0)
+    assert parts.model.backbone.remat and not whole.model.backbone.remat
+    assert parts.model.batch_split == 2
+    assert relative_l2(all_weights(parts.model), all_weights(whole.model)) < 1e-5
 
 
 def test_an_interrupted_job_goes_on_after_its_last_run(
