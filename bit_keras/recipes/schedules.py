@@ -6,6 +6,7 @@ Steps are those of the optimizer, `optimizer.iterations`: the first one has numb
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from bit_keras.errors import InputError
@@ -99,6 +100,49 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
             "warmup_steps": self.warmup_steps,
             "steps": self.steps,
         }
+
+
+class RateTable(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rates of all steps in a variable, so that they can be changed.
+
+    What was compiled for one schedule then serves for others, of other lengths too.
+
+    Args:
+        size: Largest number of steps.
+
+    Example:
+
+    >>> table = RateTable(1000)
+    >>> table.fill(WarmupStaircase(0.003, 100, (200, 300, 400)), steps=500)
+    >>> round(float(table(50)), 7)
+    0.0015
+    """
+
+    def __init__(self, size):
+        self.rates = keras.Variable(np.zeros(size, np.float32), trainable=False)
+
+    @property
+    def size(self):
+        """Largest number of steps."""
+        return self.rates.shape[0]
+
+    def fill(self, schedule, steps):
+        """Takes over the rates of a schedule.
+
+        Args:
+            schedule: Maps steps to rates, such as a `WarmupStaircase`.
+            steps: Number of steps, `size` at most; later ones get the rate 0.
+        """
+        rates = np.zeros(self.size, np.float32)
+        rates[:steps] = ops.convert_to_numpy(schedule(np.arange(steps)))
+        self.rates.assign(rates)
+
+    def __call__(self, step):
+        return ops.take(self.rates, ops.minimum(step, self.size - 1))
+
+    def get_config(self):
+        """Returns the size; the rates themselves are not kept."""
+        return {"size": self.size}
 
 
 def warmed_up(rate, step, warmup_steps):

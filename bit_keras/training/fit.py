@@ -105,7 +105,7 @@ def train(
     return state
 
 
-def compile_for(model, recipe, batch_split=1, steps_per_execution=1):
+def compile_for(model, recipe, batch_split=1, steps_per_execution=1, **changes):
     """Compiles a model as a recipe says, with a new optimizer.
 
     Args:
@@ -113,10 +113,11 @@ def compile_for(model, recipe, batch_split=1, steps_per_execution=1):
         recipe: A recipe.
         batch_split: As in `train`.
         steps_per_execution: As in `train`.
+        **changes: Arguments of `compile` in place of the recipe's.
     """
     with model.distribute_strategy.scope():
         model.compile(
-            **recipe.compile_args(),
+            **recipe.compile_args() | changes,
             batch_split=batch_split,
             steps_per_execution=steps_per_execution,
         )

@@ -12,9 +12,19 @@ from bit_keras.data.sources import naming_unreadable
 from bit_keras.errors import InputError
 from bit_keras.evaluation import evaluate_model
 from bit_keras.models.classifier import BiTClassifier
+from bit_keras.recipes.schedules import RateTable
 from bit_keras.training.fit import compile_for, train
 from bit_keras.workflows.models import check_is_there, open_start_model
 from bit_keras.workflows.runs import fingerprint
+
+# Steps of the longest HyperRule.
+LONGEST = 20_000
+# Fields of recipes that are the business of the input and of the rates.
+NOT_COMPILED = {
+    *("num_examples", "height", "width", "resize", "eval_resize", "cropping", "flip"),
+    *("mixup_alpha", "mixup_partner", "steps", "warmup_steps", "decay_steps"),
+    "base_learning_rate",
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,14 +151,13 @@ class FineTuner:
 
     def _begin(self, recipe):
         """Puts the model and its optimizer where a run begins."""
-        recipe = dataclasses.replace(recipe, num_examples=1)
-        # The network is compiled once for all runs that only differ in their images:
-        # to compile it takes longer than to train it on a fast device.
-        if recipe != self._compiled_for:
-            compile_for(self.model, recipe, self.batch_split)
-            optimizer = self.model.optimizer.variables
-            self._new_optimizer = [keras.ops.convert_to_numpy(v) for v in optimizer]
-            self._compiled_for = recipe
+        # The network is compiled once for all runs whose steps are the same ones: to
+        # compile it takes longer than to train it on a fast device.
+        needs = _compiled_parts(recipe)
+        if needs != self._compiled_for or recipe.steps > self._rates.size:
+            self._compile(recipe)
+            self._compiled_for = needs
+        self._rates.fill(recipe.learning_rate, recipe.steps)
         variables = self.model.optimizer.variables
         for variable, value in zip(variables, self._new_optimizer, strict=True):
             variable.assign(value)
@@ -157,3 +166,22 @@ class FineTuner:
             variable.assign(start)
         for variable in self.model.head.weights:
             variable.assign(keras.ops.zeros_like(variable))
+
+    def _compile(self, recipe):
+        self._rates = RateTable(max(recipe.steps, LONGEST))
+        optimizer = recipe.compile_args()["optimizer"]
+        config = optimizer.get_config() | {"learning_rate": self._rates}
+        optimizer = type(optimizer).from_config(config)
+        compile_for(self.model, recipe, self.batch_split, optimizer=optimizer)
+        self._new_optimizer = [
+            keras.ops.convert_to_numpy(v) for v in self.model.optimizer.variables
+        ]
+
+
+def _compiled_parts(recipe):
+    """Returns what a training step depends on: all but order, pixels and rates."""
+    return {
+        name: value
+        for name, value in describe_recipe(recipe).items()
+        if name not in NOT_COMPILED
+    }

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bit_keras.errors import InputError
-from bit_keras.recipes.schedules import WarmupCosine, WarmupStaircase
+from bit_keras.recipes.schedules import RateTable, WarmupCosine, WarmupStaircase
 
 
 def rates_used(optimizer, num_steps):
@@ -88,3 +88,19 @@ def test_the_cosine_is_saved():
 def test_a_cosine_without_steps_after_the_warm_up_is_refused():
     with pytest.raises(InputError, match="warmup_steps=5, steps=5"):
         WarmupCosine(0.1, 5, 5)
+
+
+@given(st.integers(1, 60), st.integers(0, 20), st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_a_table_has_the_rates_of_any_schedule(steps, warmup_steps, is_cosine):
+    warmup_steps = min(warmup_steps, steps - 1)
+    if is_cosine:
+        schedule = WarmupCosine(0.3, warmup_steps, steps)
+    else:
+        schedule = WarmupStaircase(0.3, warmup_steps, (steps // 2, steps - 1))
+    table = RateTable(60)
+    table.fill(WarmupStaircase(7.0, 0, ()), 60)
+    table.fill(schedule, steps)
+    for step in range(steps):
+        assert float(table(step)) == pytest.approx(float(schedule(step)), rel=1e-6)
+    assert steps == 60 or float(table(steps)) == 0

@@ -1,5 +1,6 @@
 """Few-shot jobs as a whole, and the two methods."""
 
+import dataclasses
 import json
 
 import keras
@@ -15,6 +16,8 @@ from small_runs import (
 
 from bit_keras.data.subsets import draw_balanced
 from bit_keras.errors import InputError, Interrupted
+from bit_keras.models.classifier import BiTClassifier
+from bit_keras.training.fit import train
 from bit_keras.workflows import fewshot_methods, fewshot_options
 from bit_keras.workflows.fewshot import fewshot
 from bit_keras.workflows.fewshot_methods import FewShotSet, FineTuning
@@ -182,6 +185,29 @@ def test_fine_tuning_begins_anew_for_each_subset(model):
     assert trained.optimizer is compiled
     np.testing.assert_array_equal(all_weights(trained), first)
     np.testing.assert_array_equal(all_weights(model), before)
+
+
+def test_one_compiled_step_serves_all_rates(model):
+    """Other rates, steps and subsets compile nothing, and train as a new one does."""
+    tuner = FineTuner(FrozenModel("a", model), 3, progress=False)
+    first = recipe_of(SOURCE)
+    longer = dataclasses.replace(
+        first, steps=5, base_learning_rate=0.05, decay_steps=(3,), flip="none"
+    )
+    tuner.run(SOURCE, first, seed=0)
+    optimizer = tuner.model.optimizer
+    tuner.run(SOURCE, longer, seed=1)
+    assert tuner.model.optimizer is optimizer
+    expected = BiTClassifier.from_config(model.get_config())
+    expected.reset_head(3)
+    for ours, start in zip(
+        expected.backbone.weights, model.backbone.weights, strict=True
+    ):
+        ours.assign(start)
+    train(expected, SOURCE, longer, seed=1, progress=False)
+    np.testing.assert_array_equal(all_weights(tuner.model), all_weights(expected))
+    tuner.run(SOURCE, dataclasses.replace(first, crop=40, resize=48), seed=0)
+    assert tuner.model.optimizer is not optimizer
 
 
 def test_fine_tuning_in_parts_is_the_same(model):
