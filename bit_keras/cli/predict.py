@@ -14,7 +14,7 @@ from bit_keras.cli.common import (
     define_json_flag,
     define_model_flag,
 )
-from bit_keras.workflows.models import open_model
+from bit_keras.workflows.models import open_predictor
 from bit_keras.workflows.predict import predict
 
 
@@ -33,7 +33,7 @@ def define_flags(values):
 
 def run(values, arguments):
     """Prints the likeliest labels of each image."""
-    model = open_model(values.model)
+    model = open_predictor(values.model)
     predictions = predict(model, arguments, values.top_k, values.image_size)
     WRITERS["json" if values.json else values.format](predictions)
 

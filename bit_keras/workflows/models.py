@@ -4,8 +4,9 @@ import pathlib
 
 import keras
 
-from bit_keras.checkpoints.saved_models import is_saved_model
+from bit_keras.checkpoints.saved_models import is_saved_model, read_metadata
 from bit_keras.errors import InputError, first_line
+from bit_keras.export.served import ServedModel
 from bit_keras.models.classifier import BiTClassifier
 from bit_keras.models.presets import get_preset
 from bit_keras.workflows.folders import MODEL_FILE
@@ -50,6 +51,24 @@ def open_model(model, num_classes=None, weights="published"):
     return BiTClassifier.from_preset(
         model, num_classes, weights=None if weights == "none" else weights
     )
+
+
+def open_predictor(model):
+    """Opens a model that is only to predict.
+
+    Args:
+        model: As in `open_model`, or the folder of a SavedModel in the serving form.
+
+    Returns:
+        A `BiTClassifier`, or a `ServedModel`.
+
+    Raises:
+        InputError: As `open_model`.
+        RunError: As `open_model`.
+    """
+    if is_saved_model(model) and read_metadata(model)["form"] == "serving":
+        return ServedModel(model)
+    return open_model(model)
 
 
 def check_is_there(model):

@@ -29,7 +29,7 @@ def predict(model, paths, top_k=5, image_size=None, batch_size=32):
     """Classifies image files.
 
     Args:
-        model: A `BiTClassifier` with a head.
+        model: A `BiTClassifier` with a head, or a `ServedModel`.
         paths: Image files, and folders whose images are taken.
         top_k: Number of classes to return for each, at least 1.
         image_size: Pixels that images are resized to; by default the model's.

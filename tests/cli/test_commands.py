@@ -86,6 +86,21 @@ def test_predict_in_three_formats(capsys, run_folder):
     assert capsys.readouterr().out.startswith(line)
 
 
+def test_predict_with_an_export_to_serve(capsys, tmp_path, run_folder):
+    model = keras.saving.load_model(run_folder / "model.keras")
+    bit_keras.export_saved_model(model, tmp_path / "s", "logits", form="serving")
+    written = []
+    for name in (run_folder, tmp_path / "s"):
+        assert main(["predict", "--model", str(name), *map(str, SOME_IMAGES)]) == 0
+        written.append(capsys.readouterr().out)
+    assert written[0] == written[1]
+    bit_keras.export_saved_model(model, tmp_path / "f", form="serving")
+    command = ["predict", "--model", tmp_path / "f", SOME_IMAGES[0]]
+    fails(
+        capsys, command, "gives features alone; export the model with outputs=`logits`"
+    )
+
+
 def test_predict_what_is_not_there(capsys, tmp_path, run_folder):
     model = ["predict", "--model", run_folder]
     fails(capsys, [*model, tmp_path / "no.png"], "no.png is not there")
