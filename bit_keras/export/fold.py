@@ -5,6 +5,8 @@ import contextlib
 import keras
 import tensorflow as tf
 
+from bit_keras.layers.gradients import leaving_out_gradients
+
 STORED_DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -47,7 +49,7 @@ def _standardized(conv):
 
 @contextlib.contextmanager
 def computing_with(pairs, convolutions):
-    """Lets a model compute with other variables in place of its own.
+    """Lets a model compute with other variables in place of its own, to be run only.
 
     Args:
         pairs: (Keras variable, `tf.Variable`) pairs, the second from
@@ -58,7 +60,7 @@ def computing_with(pairs, convolutions):
     try:
         for conv in convolutions:
             conv.standardizes = False
-        with keras.StatelessScope(state_mapping=mapping):
+        with leaving_out_gradients(), keras.StatelessScope(state_mapping=mapping):
             yield
     finally:
         for conv in convolutions:

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from bit_keras.layers import gpu_kernels
+from bit_keras.layers.gradients import custom_gradient
 
 _WINDOW = list(itertools.product(range(3), range(3)))
 
@@ -50,7 +51,7 @@ class ZeroPaddedMaxPool2D(keras.layers.Layer):
         return batch, halved(height), halved(width), channels
 
 
-@tf.custom_gradient
+@custom_gradient
 def _pool_by_place(x):
     """Pools, and keeps which pixel of each window has won.
 

@@ -7,6 +7,8 @@ result; so does the backward pass, and between the two nothing is kept but the i
 
 import tensorflow as tf
 
+from bit_keras.layers.gradients import custom_gradient
+
 
 def group_normalize(x, gamma, beta, groups, epsilon, relu):
     """Normalizes groups of channels of each image; scales, shifts and rectifies.
@@ -25,7 +27,7 @@ def group_normalize(x, gamma, beta, groups, epsilon, relu):
     Source: Wu and He, "Group Normalization", arXiv 1803.08494.
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def normalized(x, gamma, beta):
         mean, inverse = _statistics(tf.cast(x, gamma.dtype), groups, epsilon)
         scale = gamma * inverse

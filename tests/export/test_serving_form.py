@@ -47,6 +47,16 @@ def test_nothing_of_it_can_be_trained_by_mistake(named_model, tmp_path):
     assert not tape.watched_variables()
 
 
+def test_gradients_are_kept_by_the_form_that_is_trained_alone(named_model, tmp_path):
+    def gradients(form):
+        path = export_saved_model(named_model, tmp_path / form, form=form)
+        names = path.joinpath("saved_model.pb").read_bytes()
+        return names.count(b"_gradient_op_type")
+
+    assert gradients("trainable")
+    assert not gradients("serving")
+
+
 @pytest.mark.parametrize(("dtype", "most"), [("bfloat16", 3e-2), ("float16", 4e-3)])
 def test_half_precision_halves_the_file(named_model, tmp_path, dtype, most):
     sizes, outputs = {}, {}
