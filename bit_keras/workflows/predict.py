@@ -1,5 +1,6 @@
 """Labels for loose images."""
 
+import contextlib
 import dataclasses
 
 import tensorflow as tf
@@ -49,15 +50,34 @@ def predict(model, paths, top_k=5, image_size=None, batch_size=32):
     size = choose_image_size(model, image_size)
     names = model.class_names or [f"class {i}" for i in range(model.num_classes)]
     count = min(top_k, model.num_classes)
-    all_files, predictions = decode.expand(paths), []
-    for start in range(0, len(all_files), batch_size):
-        files = all_files[start : start + batch_size]
-        images = [eval_image(decode.read_image(file), size) for file in files]
-        probabilities = tf.nn.softmax(model(tf.stack(images)))
-        top = tf.math.top_k(probabilities, count)
-        for file, values, indices in zip(
-            files, top.values.numpy(), top.indices.numpy(), strict=True
-        ):
-            labels = tuple(names[index] for index in indices)
-            predictions.append(Prediction(str(file), labels, tuple(map(float, values))))
+    files = decode.expand(paths)
+    batches = [files[i : i + batch_size] for i in range(0, len(files), batch_size)]
+    predictions = []
+    with _unoptimized_graphs() if len(batches) == 1 else contextlib.nullcontext():
+        for batch in batches:
+            images = [eval_image(decode.read_image(file), size) for file in batch]
+            probabilities = tf.nn.softmax(model(tf.stack(images)))
+            top = tf.math.top_k(probabilities, count)
+            for file, values, indices in zip(
+                batch, top.values.numpy(), top.indices.numpy(), strict=True
+            ):
+                labels = tuple(names[index] for index in indices)
+                shares = tuple(map(float, values))
+                predictions.append(Prediction(str(file), labels, shares))
     return predictions
+
+
+@contextlib.contextmanager
+def _unoptimized_graphs():
+    """Runs graphs as they are.
+
+    To optimize R50x1 in the serving form took 0.34 s on two CPU cores, and saved 10 ms
+    of one image and 40 ms of a batch of 32.
+    """
+    name, options = "disable_meta_optimizer", tf.config.optimizer
+    before = options.get_experimental_options().get(name, False)
+    options.set_experimental_options({name: True})
+    try:
+        yield
+    finally:
+        options.set_experimental_options({name: before})
