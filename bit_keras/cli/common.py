@@ -29,6 +29,16 @@ def define_data_dir_flag(values):
     )
 
 
+def define_manual_dir_flag(values):
+    """Defines `--manual_dir`."""
+    flags.DEFINE_string(
+        "manual_dir",
+        None,
+        "Folder with what TFDS needs to be downloaded by hand.",
+        flag_values=values,
+    )
+
+
 def define_models_flag(values, required):
     """Defines `--model` for several models."""
     flags.DEFINE_list(

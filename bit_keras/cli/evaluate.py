@@ -13,6 +13,7 @@ from bit_keras.cli.common import (
     define_data_flags,
     define_image_size_flag,
     define_json_flag,
+    define_manual_dir_flag,
     define_model_flag,
     define_overwrite_flag,
     describe_share,
@@ -28,12 +29,7 @@ def define_flags(values):
     define_model_flag(values)
     define_data_flags(values)
     define_image_size_flag(values)
-    flags.DEFINE_string(
-        "manual_dir",
-        None,
-        "Folder with what TFDS needs to be downloaded by hand.",
-        flag_values=values,
-    )
+    define_manual_dir_flag(values)
     flags.DEFINE_enum(
         "split", "test", SPLITS, "Which part of the set.", flag_values=values
     )

@@ -15,10 +15,10 @@ from absl import flags
 from bit_keras.cli.common import (
     define_data_dir_flag,
     define_json_flag,
+    define_manual_dir_flag,
     define_overwrite_flag,
 )
 from bit_keras.cli.training import (
-    PLACES,
     PRECISIONS,
     define_memory_flags,
     define_precision_flag,
@@ -56,7 +56,7 @@ def define_flags(values):
         flag_values=values,
     )
     define_data_dir_flag(values)
-    flags.DEFINE_string("manual_dir", None, PLACES["manual_dir"], flag_values=values)
+    define_manual_dir_flag(values)
     flags.DEFINE_float(
         "images_per_second",
         MEASURED_IMAGES_PER_SECOND,

@@ -11,6 +11,7 @@ from bit_keras import compile_cache
 from bit_keras.cli.common import (
     define_data_flags,
     define_json_flag,
+    define_manual_dir_flag,
     define_overwrite_flag,
     describe_share,
 )
@@ -48,10 +49,9 @@ WORDS = {
     "mixup_partner": ["reversal", "roll", "permutation"],
 }
 # Of `open_source`, for TFDS sets.
-PLACES = {
+SPLITS = {
     "train_split": "TFDS split to train on. By default `train`.",
     "test_split": "TFDS split to test on. By default `test` or `validation`.",
-    "manual_dir": "Folder with what TFDS needs to be downloaded by hand.",
 }
 # Of `RunOptions`: the least possible value and what it is.
 COUNTS = {
@@ -82,8 +82,9 @@ SWITCHES = {
 def define_training_flags(values):
     """Defines the flags about data, recipe, devices and results."""
     define_data_flags(values)
-    for name, text in PLACES.items():
+    for name, text in SPLITS.items():
         flags.DEFINE_string(name, None, text, flag_values=values)
+    define_manual_dir_flag(values)
     flags.DEFINE_integer(
         "examples_per_class",
         None,
@@ -194,7 +195,8 @@ def prepare(values):
         values.data_dir,
         examples_per_class=values.examples_per_class,
         subset_seed=values.subset_seed,
-        **{name: values[name].value for name in PLACES},
+        **{name: values[name].value for name in SPLITS},
+        manual_dir=values.manual_dir,
     )
     return strategy, source
 

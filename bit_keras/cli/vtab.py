@@ -17,6 +17,7 @@ from absl import flags
 from bit_keras.cli.common import (
     define_data_dir_flag,
     define_json_flag,
+    define_manual_dir_flag,
     define_models_flag,
     define_overwrite_flag,
     named_models,
@@ -24,7 +25,7 @@ from bit_keras.cli.common import (
     print_table,
     refuse_arguments,
 )
-from bit_keras.cli.training import PLACES, PRECISIONS, define_start_flags
+from bit_keras.cli.training import PRECISIONS, define_start_flags
 from bit_keras.errors import InputError
 from bit_keras.evaluation.vtab import GROUPS, choose_tasks
 from bit_keras.evaluation.vtab_data import check_data
@@ -59,7 +60,7 @@ def define_flags(values):
         flag_values=values,
     )
     define_data_dir_flag(values)
-    flags.DEFINE_string("manual_dir", None, PLACES["manual_dir"], flag_values=values)
+    define_manual_dir_flag(values)
     flags.DEFINE_bool(
         "skip_missing",
         False,

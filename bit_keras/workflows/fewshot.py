@@ -1,7 +1,6 @@
 """Few-shot evaluation: models, sets, examples per class and seeds, in one report."""
 
 import functools
-import json
 import time
 
 from bit_keras.data.sources import open_source
@@ -10,7 +9,13 @@ from bit_keras.evaluation.fewshot_report import summarize, write_fewshot_report
 from bit_keras.workflows.fewshot_methods import FewShotSet, FineTuning, Probe
 from bit_keras.workflows.fewshot_options import FewShotOptions
 from bit_keras.workflows.fine_tuner import FineTuner, FrozenModel, check_models
-from bit_keras.workflows.kept_runs import KeptRuns, claim_folder, digest, file_name
+from bit_keras.workflows.kept_runs import (
+    KeptRuns,
+    announce,
+    claim_folder,
+    digest,
+    file_name,
+)
 from bit_keras.workflows.summaries import describe_model, describe_source
 
 FEATURES_FOLDER = "features"
@@ -137,13 +142,7 @@ class _Job:
                 Probe(frozen, data, size, draws, options.l2, path_of, options.progress)
             )
         if options.method in ("finetune", "both"):
-            tuner = FineTuner(
-                frozen,
-                data.source.num_classes,
-                options.progress,
-                options.batch_split,
-                options.remat,
-            )
+            tuner = FineTuner.of(frozen, data.source.num_classes, options)
             methods.append(FineTuning(data, recipe_of, tuner))
         return methods
 
@@ -211,10 +210,7 @@ class _Job:
             notes=[*self.notes, *self._left_out()],
             timings={"this call": round(seconds, 1)},
         )
-        names = ("Figures", "Report as Markdown", "Report", "Picture")
-        for what, path in zip(names, paths, strict=True):
-            options.say(f"{what}: {path}")
-        return json.loads(paths[0].read_text(encoding="utf-8"))
+        return announce(paths, options.say)
 
     def _describe_set(self, name):
         data, _ = self.sets[name]

@@ -116,6 +116,13 @@ class FineTuner:
         self.remat = remat
         self._compiled_for = None
 
+    @classmethod
+    def of(cls, frozen, num_classes, options):
+        """Is made with `progress`, `batch_split` and `remat` of a job's `Options`."""
+        return cls(
+            frozen, num_classes, options.progress, options.batch_split, options.remat
+        )
+
     def run(self, source, recipe, seed):
         """Trains on a set of images; returns the number of right test images.
 

@@ -75,6 +75,20 @@ class KeptRuns:
         return [f"{self.found} of {self.total} runs were finished before this call."]
 
 
+def announce(paths, say):
+    """Says where a report is, the contents of which it returns.
+
+    Args:
+        paths: Those of its JSON, Markdown and HTML files, and of a picture if there is
+            one.
+        say: Called with a line about each.
+    """
+    names = ("Figures", "Report as Markdown", "Report", "Picture")[: len(paths)]
+    for what, path in zip(names, paths, strict=True):
+        say(f"{what}: {path}")
+    return json.loads(paths[0].read_text(encoding="utf-8"))
+
+
 def claim_folder(out_dir, overwrite=False):
     """Returns the folder of a job, or raises `InputError` if it holds something else.
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import pathlib
 import statistics
 import time
@@ -32,7 +31,7 @@ from bit_keras.workflows.fine_tuner import (
     identify_source,
 )
 from bit_keras.workflows.finetune import finetune
-from bit_keras.workflows.kept_runs import KeptRuns, claim_folder, digest
+from bit_keras.workflows.kept_runs import KeptRuns, announce, claim_folder, digest
 from bit_keras.workflows.models import open_start_model
 from bit_keras.workflows.options import Options, say_nothing
 from bit_keras.workflows.runs import fingerprint
@@ -147,10 +146,7 @@ def reproduce(table, out_dir, **options):
         notes=job.runs.notes(),
         timings={"this call": round(time.perf_counter() - start, 1)},
     )
-    names = ("Figures", "Report as Markdown", "Report")
-    for what, path in zip(names, paths, strict=True):
-        options.say(f"{what}: {path}")
-    return json.loads(paths[0].read_text(encoding="utf-8"))
+    return announce(paths, options.say)
 
 
 def _choose(table, only):
@@ -287,13 +283,7 @@ class _Job:
     def _few_shots(self, experiment, weights):
         source, recipe_of = self._open(experiment)
         frozen = FrozenModel.open(experiment.name, experiment.preset.name, weights)
-        tuner = FineTuner(
-            frozen,
-            source.num_classes,
-            self.options.progress,
-            self.options.batch_split,
-            self.options.remat,
-        )
+        tuner = FineTuner.of(frozen, source.num_classes, self.options)
         data = FewShotSet(source)
         method = FineTuning(data, recipe_of, tuner)
         shots = experiment.examples_per_class

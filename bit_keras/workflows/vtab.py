@@ -1,6 +1,5 @@
 """VTAB-1k: models fine-tuned on a thousand examples of each of 19 tasks."""
 
-import json
 import time
 
 from bit_keras.errors import InputError
@@ -14,7 +13,7 @@ from bit_keras.workflows.fine_tuner import (
     describe_recipe,
     identify_source,
 )
-from bit_keras.workflows.kept_runs import KeptRuns, claim_folder
+from bit_keras.workflows.kept_runs import KeptRuns, announce, claim_folder
 from bit_keras.workflows.summaries import describe_model
 from bit_keras.workflows.vtab_options import VtabOptions
 
@@ -123,13 +122,7 @@ class _Job:
         self.models[name] = describe_model(frozen.model)
         for task_name, source in self.sources.items():
             task = TASKS[task_name]
-            tuner = FineTuner(
-                frozen,
-                source.num_classes,
-                self.options.progress,
-                self.options.batch_split,
-                self.options.remat,
-            )
+            tuner = FineTuner.of(frozen, source.num_classes, self.options)
             recipe, tried = self._choose(tuner, task)
             seeds = range(self.options.seeds)
             results = [self._run(tuner, task, source, recipe, seed) for seed in seeds]
@@ -198,7 +191,4 @@ class _Job:
             notes=[*self.notes, *left_out, *self.runs.notes()],
             timings={"this call": round(seconds, 1)},
         )
-        names = ("Figures", "Report as Markdown", "Report", "Picture")
-        for what, path in zip(names, paths, strict=True):
-            options.say(f"{what}: {path}")
-        return json.loads(paths[0].read_text(encoding="utf-8"))
+        return announce(paths, options.say)
