@@ -1,10 +1,9 @@
 """Labelled images from arrays."""
 
 import numpy as np
-import tensorflow as tf
 
 from bit_keras.data.labels import check_labels
-from bit_keras.data.splits import IndexedSplit, Source, on_host
+from bit_keras.data.splits import Source, split_of_arrays
 from bit_keras.errors import InputError
 
 
@@ -23,8 +22,8 @@ def from_arrays(arrays, class_names=None):
     return Source(
         name="arrays",
         class_names=check_labels(train_labels, test_labels, class_names),
-        train=_array_split(train_images, train_labels),
-        test=_array_split(test_images, test_labels),
+        train=split_of_arrays(train_images, train_labels),
+        test=split_of_arrays(test_images, test_labels),
         image_size=train_images.shape[1:3],
     )
 
@@ -52,13 +51,3 @@ def _checked_arrays(images, labels):
             f"{labels.dtype} {labels.shape}"
         )
     return images, labels.astype(np.int64)
-
-
-def _array_split(images, labels):
-    shape = (*images.shape[1:3], 3)
-    images = on_host(images)
-
-    def load(number):
-        return tf.broadcast_to(tf.gather(images, number), shape)
-
-    return IndexedSplit(labels, load, is_in_memory=True)

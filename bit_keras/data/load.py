@@ -6,7 +6,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from bit_keras.data import preprocess, seeds
+from bit_keras.data import preprocess, raw, seeds
 from bit_keras.data.mixup import mixup, rows_for_part
 from bit_keras.data.sources import open_source
 from bit_keras.errors import InputError
@@ -56,7 +56,7 @@ def rule_for(source, rule=HyperRule):
     return rule(*source.image_size, source.train.num_examples)
 
 
-def train_batches(source, recipe, seed=0, first_step=0, part=(0, 1)):
+def train_batches(source, recipe, seed=0, first_step=0, part=(0, 1), *, as_raw=False):
     """Returns the endless training batches of a recipe.
 
     Every random choice follows from the seed and from the place of an example in the
@@ -72,6 +72,8 @@ def train_batches(source, recipe, seed=0, first_step=0, part=(0, 1)):
         part: (index, count): of each batch only the `index`-th of `count` equal slices
             is made, of the same numbers that it has in the whole batch. Images that it
             does not need are not decoded, unless all are kept in memory.
+        as_raw: Whether the images are `RawImages`, which a device renders. Only where
+            `can_be_raw`, and for whole batches.
 
     Returns:
         A `tf.data.Dataset` of (images, labels) as the first one of `load_dataset`.
@@ -84,13 +86,13 @@ def train_batches(source, recipe, seed=0, first_step=0, part=(0, 1)):
     rows = rows_for_part(batch_size, part, partner)
     if first_step < 0:
         raise InputError(f"`first_step` must not be negative. Received: {first_step}")
-    split = source.train
-    if 3 * split.num_examples * math.prod(source.image_size) <= MAX_CACHED_BYTES:
-        split = split.in_memory
+    split = _in_memory(source.train, source)
+    train_image = raw.train_image if as_raw else preprocess.train_image
+    mix_images = raw.mixup if as_raw else mixup
 
     def augment(place, record):
         image, label = split.decode(record)
-        image = preprocess.train_image(
+        image = train_image(
             image,
             recipe.resize,
             recipe.crop,
@@ -102,7 +104,8 @@ def train_batches(source, recipe, seed=0, first_step=0, part=(0, 1)):
 
     def mix(step, batch):
         mix_seed = seeds.numbered_seed(seed, seeds.MIX, step)
-        return mixup(*batch, recipe.mixup_alpha, mix_seed, partner, batch_size, part)
+        choices = (recipe.mixup_alpha, mix_seed, partner, batch_size, part)
+        return mix_images(*batch, *choices)
 
     records = _placed_records(split, seed, first_step * batch_size)
     batches = _of_rows(records, rows, batch_size).map(augment, **IN_PARALLEL)
@@ -112,6 +115,30 @@ def train_batches(source, recipe, seed=0, first_step=0, part=(0, 1)):
     # Known to Keras, which asks for `steps_per_epoch` then.
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     return batches.apply(endless).prefetch(tf.data.AUTOTUNE)
+
+
+def can_be_raw(source, split, crop, eval_resize=None):
+    """Returns whether batches of a split can be of `RawImages`, and are smaller so.
+
+    Args:
+        source: A `Source`.
+        split: `source.train` or `source.test`.
+        crop: Height and width in pixels of what a network sees.
+        eval_resize: As in `eval_batches`.
+    """
+    size = _in_memory(split, source).image_size
+    if size is None or eval_resize is not None:
+        return False
+    # A pixel of what a network sees has two bytes in half precision for each one here.
+    return math.prod(size) <= 2 * crop**2
+
+
+def _in_memory(split, source):
+    """Returns the split, its images in memory if they are few or small enough."""
+    num_bytes = 3 * split.num_examples * math.prod(source.image_size)
+    if split.is_in_memory or num_bytes > MAX_CACHED_BYTES:
+        return split
+    return split.in_memory
 
 
 def _placed_records(split, seed, first):
@@ -148,6 +175,7 @@ def eval_batches(
     multiple=1,
     part=(0, 1),
     targets=None,
+    as_raw=False,
 ):
     """Returns every example of a split once, in a fixed order.
 
@@ -164,6 +192,7 @@ def eval_batches(
         part: (index, count) as in `train_batches`.
         targets: Maps a label to the values that the batches give for it; by default it
             becomes one-hot.
+        as_raw: As in `train_batches`; then the images are kept in memory.
 
     Returns:
         A finite `tf.data.Dataset` as the second one of `load_dataset`: all batches are
@@ -178,11 +207,13 @@ def eval_batches(
     rows = rows_for_part(batch_size, part)
     num_in_last = split.num_examples - (num_batches - 1) * batch_size
     num_filling = int(np.sum(rows >= num_in_last))
+    split = _in_memory(split, source) if as_raw else split
+    eval_image = raw.eval_image if as_raw else preprocess.eval_image
     targets = targets or functools.partial(tf.one_hot, depth=source.num_classes)
 
     def prepare(_, record):
         image, label = split.decode(record)
-        image = preprocess.eval_image(image, crop, eval_resize)
+        image = eval_image(image, crop, eval_resize)
         return image, targets(label), 1.0
 
     placed = _of_rows(split.ordered().enumerate(), rows, batch_size)

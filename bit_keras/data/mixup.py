@@ -36,19 +36,50 @@ def mixup(images, labels, alpha, seed, partner="reversal", batch_size=None, part
     batch_size = batch_size or images.shape[0]
     rows = rows_for_part(batch_size, part, partner)
     own = rows_for_part(batch_size, part)
-    proportion_seed, order_seed = two_seeds(seed)
-    proportion = sample_beta(alpha, proportion_seed)
+    proportion, partners = draw_mixing(alpha, seed, partner, batch_size)
     # Where each row of the whole batch is among those that are here.
     place = np.cumsum(np.isin(np.arange(batch_size), rows)) - 1
-    partners = _partners(partner, batch_size, order_seed)[own[0] : own[-1] + 1]
-    first, second = place[own], tf.gather(place, partners)
+    first, second = place[own], tf.gather(place, partners[own[0] : own[-1] + 1])
 
     def mix(values):
-        weight = tf.cast(proportion, values.dtype)
         ours = values if len(own) == len(rows) else tf.gather(values, first)
-        return weight * ours + (1 - weight) * tf.gather(values, second)
+        return _weighted(ours, tf.gather(values, second), proportion)
 
     return mix(images), mix(labels)
+
+
+def draw_mixing(alpha, seed, partner, batch_size):
+    """Draws how a whole batch is mixed.
+
+    Args:
+        alpha: As in `mixup`.
+        seed: As in `mixup`.
+        partner: As in `mixup`.
+        batch_size: Number of examples in the batch.
+
+    Returns:
+        The proportion, a float32 scalar in [0, 1], and the row that each row is mixed
+        with, int32 `(batch_size,)`.
+    """
+    proportion_seed, order_seed = two_seeds(seed)
+    partners = _partners(partner, batch_size, order_seed)
+    return sample_beta(alpha, proportion_seed), tf.cast(partners, tf.int32)
+
+
+def mixed(values, proportion, partners):
+    """Mixes the rows of a whole batch as `draw_mixing` has drawn.
+
+    Args:
+        values: float `(batch, ...)`.
+        proportion: Share of each row itself.
+        partners: The row that each row is mixed with.
+    """
+    return _weighted(values, tf.gather(values, partners), proportion)
+
+
+def _weighted(first, second, proportion):
+    weight = tf.cast(proportion, first.dtype)
+    return weight * first + (1 - weight) * second
 
 
 def rows_for_part(batch_size, part=None, partner=None):

@@ -53,26 +53,60 @@ def train_image(image, resize_to, crop, seed, cropping="random", flip="random"):
     Source: big_transfer's `input_pipeline_tf2_or_jax.py`; big_vision's
     `pp/ops_image.py` (inception crop).
     """
-    crop_seed, flip_seed = two_seeds(seed)
+    cut = draw_cut(tf.shape(image)[:2], resize_to, crop, seed, cropping, flip)
+    if cropping == "inception":
+        image = tf.slice(image, [cut[0], cut[1], 0], [cut[2], cut[3], -1])
+        image.set_shape([None, None, 3])
+    image = resize(image, resize_to if cropping == "random" else crop)
     if cropping == "random":
-        image = resize(image, resize_to)
-        image = tf.image.stateless_random_crop(image, (crop, crop, 3), crop_seed)
+        image = tf.slice(image, [cut[5], cut[6], 0], [crop, crop, 3])
+    mirrored = tf.cond(cut[7] == 1, lambda: image[:, ::-1], lambda: image)
+    return to_model_range(mirrored)
+
+
+def draw_cut(size, resize_to, crop, seed, cropping="random", flip="random"):
+    """Draws how an image becomes what training sees.
+
+    Args:
+        size: int32 (height, width) of the image.
+        resize_to: As in `train_image`.
+        crop: As in `train_image`.
+        seed: As in `train_image`.
+        cropping: As in `train_image`.
+        flip: As in `train_image`.
+
+    Returns:
+        int32 `(8,)`: top, left, height and width of the part of the image that is
+        resized; the height and width that it gets; top and left of the crop of that;
+        and 1 if left and right are exchanged, else 0.
+
+    Raises:
+        InputError: If there is no such way to crop or to flip.
+    """
+    crop_seed, flip_seed = two_seeds(seed)
+    part, resized, offset = [0, 0, size[0], size[1]], [crop], [0, 0]
+    if cropping == "random":
+        resized, offset = [resize_to], _crop_offset(resize_to - crop, crop_seed)
     elif cropping == "inception":
-        image = resize(_inception_part(image, crop_seed), crop)
-    elif cropping == "none":
-        image = resize(image, crop)
-    else:
+        part = _inception_part(size, crop_seed)
+    elif cropping != "none":
         raise InputError(
             "`cropping` must be 'random', 'inception' or 'none'. "
             f"Received: {cropping!r}"
         )
-    return to_model_range(_flip(image, flip, flip_seed))
+    return tf.concat([part, resized, offset, [_is_flipped(flip, flip_seed)]], 0)
 
 
-def _inception_part(image, seed):
-    """Cuts out a part of random area and proportions; the whole where none fits."""
-    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
-        tf.shape(image),
+def _crop_offset(limit, seed):
+    """Draws top and left as `tf.image.stateless_random_crop` does."""
+    drawn = tf.random.stateless_uniform([3], seed, 0, tf.int32.max, tf.int32)
+    return drawn[:2] % (limit + 1)
+
+
+def _inception_part(size, seed):
+    """Draws a part of random area and proportions; the whole where none fits."""
+    begin, part, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.concat([size, [3]], 0),
         tf.zeros([0, 0, 4]),
         seed,
         min_object_covered=0.0,
@@ -80,18 +114,15 @@ def _inception_part(image, seed):
         area_range=INCEPTION_AREA,
         use_image_if_no_bounding_boxes=True,
     )
-    part = tf.slice(image, begin, size)
-    part.set_shape([None, None, 3])
-    return part
+    return tf.concat([begin[:2], part[:2]], 0)
 
 
-def _flip(image, flip, seed):
+def _is_flipped(flip, seed):
+    """Returns 1 or 0, drawn as in `tf.image.stateless_random_flip_left_right`."""
     if flip == "random":
-        return tf.image.stateless_random_flip_left_right(image, seed)
-    if flip == "always":
-        return tf.image.flip_left_right(image)
-    if flip == "none":
-        return image
+        return tf.cast(tf.random.stateless_uniform([], seed) < 0.5, tf.int32)
+    if flip in ("always", "none"):
+        return int(flip == "always")
     raise InputError(f"`flip` must be 'random', 'always' or 'none'. Received: {flip!r}")
 
 

@@ -40,12 +40,15 @@ class Split(abc.ABC):
         paths: The files, in the order of the records, where there is one for each.
         is_encoded: Whether `encoded` yields anything.
         is_in_memory: Whether the images are kept as pixels.
+        image_size: (height, width) of every image in pixels, where it is known to be
+            that of all.
     """
 
     num_examples: int
     paths: tuple[str, ...]
     is_encoded: bool
     is_in_memory: bool
+    image_size: tuple[int, int] | None
 
     @abc.abstractmethod
     def ordered(self):
@@ -92,6 +95,10 @@ class Split(abc.ABC):
             pixels = tf.concat([_flat(batch) for batch in images], 0)
             shapes = tf.concat(shapes, 0)
             ends = tf.cumsum(tf.reduce_prod(tf.cast(shapes, tf.int64), 1))
+        labels = np.concatenate([batch.numpy() for batch in labels])
+        sizes = np.unique(shapes, axis=0)
+        if len(sizes) == 1:
+            return split_of_arrays(tf.reshape(pixels, (-1, *sizes[0])), labels)
 
         def load(number):
             shape = shapes[number]
@@ -99,7 +106,6 @@ class Split(abc.ABC):
             image = tf.slice(pixels, [ends[number] - size], [size])
             return tf.ensure_shape(tf.reshape(image, shape), (None, None, 3))
 
-        labels = np.concatenate([batch.numpy() for batch in labels])
         return IndexedSplit(labels, load, is_in_memory=True)
 
 
@@ -112,12 +118,14 @@ class IndexedSplit(Split):
         load: Maps a number to a uint8 image `(height, width, 3)`.
         paths: The files, where there is one for each.
         is_in_memory: Whether `load` has nothing to decode.
+        image_size: (height, width) of every image, where it is that of all.
     """
 
     labels: np.ndarray
     load: Callable
     paths: tuple[str, ...] = ()
     is_in_memory: bool = False
+    image_size: tuple[int, int] | None = None
 
     @property
     def num_examples(self):
@@ -188,6 +196,7 @@ class StreamedSplit(Split):
     is_encoded: bool
     paths = ()
     is_in_memory = False
+    image_size = None
 
     def ordered(self):
         """Returns a `tf.data.Dataset` of all records, in their order."""
@@ -261,6 +270,22 @@ class Source:
     def num_classes(self):
         """Number of classes."""
         return len(self.class_names)
+
+
+def split_of_arrays(images, labels):
+    """Returns the `Split` of images that are in memory.
+
+    Args:
+        images: uint8 `(examples, height, width, 3)`, or with one channel of grey.
+        labels: int64 `(examples,)`, a NumPy array.
+    """
+    size = tuple(map(int, images.shape[1:3]))
+    images = on_host(images)
+
+    def load(number):
+        return tf.broadcast_to(tf.gather(images, number), (*size, 3))
+
+    return IndexedSplit(labels, load, is_in_memory=True, image_size=size)
 
 
 def on_host(array):

@@ -21,7 +21,20 @@ class DistributedFit:
     """Mixin for a `keras.Model` that is built when it is made.
 
     Placed before `keras.Model` among the bases.
+
+    Attributes:
+        prepare: Applied to each batch before a step of `fit` or `evaluate`, where
+            `can_prepare`; or `None`. It is not compiled together with the step, so that
+            the network is compiled once for all batches that lead to the same images.
     """
+
+    prepare = None
+
+    @property
+    def can_prepare(self):
+        """Whether `prepare` is applied: to one step at a time, without a strategy."""
+        alone = not self.has_strategy and not self.run_eagerly
+        return alone and self.steps_per_execution == 1
 
     @property
     def has_strategy(self):
@@ -34,6 +47,10 @@ class DistributedFit:
         if iterator is not None:
             spec = iterator.data_adapter.get_tf_dataset().element_spec
             data_batch = tf.nest.map_structure(_spec_of_one_replica, spec)
+            if self.prepare is not None:
+                prepare = tf.function(self.prepare, autograph=False)
+                prepared = prepare.get_concrete_function(data_batch)
+                data_batch = prepared.structured_outputs
         with self.distribute_strategy.scope():
             self._symbolic_build(data_batch=data_batch)
 
@@ -44,7 +61,7 @@ class DistributedFit:
         elif not (force or self.train_function is None):
             return
         elif not self.has_strategy:
-            self.train_function = self._function_of_one_step()
+            self.train_function = self._function_of_one_step(self.train_step)
         else:
             step = self._step_of_all_replicas(self.train_step)
             others = self.steps_per_execution - 1
@@ -58,31 +75,40 @@ class DistributedFit:
 
             self.train_function = train_function
 
-    def _function_of_one_step(self):
+    def _next_batch(self, iterator):
+        batch = next(iterator)
+        return batch if self.prepare is None else self.prepare(batch)
+
+    def _function_of_one_step(self, step):
         """Returns what launches one step, without waiting for it."""
         step = tf.function(
-            self.train_step,
-            jit_compile=self.jit_compile,
-            reduce_retracing=True,
-            autograph=False,
+            step, jit_compile=self.jit_compile, reduce_retracing=True, autograph=False
         )
 
-        @tf.function(reduce_retracing=True, autograph=False)
+        # Retraced for each kind of iterator, or else the shapes of batches that differ
+        # would be lost: that costs little, as the step itself is not.
+        @tf.function(autograph=False)
         def next_step(iterator):
-            return step(next(iterator))
+            return step(self._next_batch(iterator))
 
-        def train_function(iterator):
+        def function(iterator):
             # `train_on_batch` gives a Python iterator.
             graph_can_iterate = isinstance(iterator, tf.data.Iterator)
-            return next_step(iterator) if graph_can_iterate else step(next(iterator))
+            if graph_can_iterate:
+                return next_step(iterator)
+            return step(self._next_batch(iterator))
 
-        return train_function
+        return function
 
     def make_test_function(self, force=False):
         """Makes what `evaluate` calls with an iterator of batches."""
-        if not self.has_strategy or self.run_eagerly:
+        if self.run_eagerly or not (self.has_strategy or self.steps_per_execution == 1):
             super().make_test_function(force)
-        elif force or self.test_function is None:
+        elif not (force or self.test_function is None):
+            return
+        elif not self.has_strategy:
+            self.test_function = self._function_of_one_step(self.test_step)
+        else:
             step = tf.function(self._step_of_all_replicas(self.test_step))
 
             def test_function(iterator):

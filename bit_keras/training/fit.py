@@ -5,7 +5,8 @@ import math
 
 import tensorflow as tf
 
-from bit_keras.data.load import eval_batches, train_batches
+from bit_keras.data.load import can_be_raw, eval_batches, train_batches
+from bit_keras.data.raw import RawImages, render_batch
 from bit_keras.errors import InputError, RunError, first_line
 from bit_keras.progress import progress_bar
 from bit_keras.training.callbacks import (
@@ -122,6 +123,11 @@ def compile_for(model, recipe, batch_split=1, steps_per_execution=1, **changes):
             steps_per_execution=steps_per_execution,
         )
         model.optimizer.build(model.trainable_variables)
+    model.prepare = render_batch if model.can_prepare and _has_gpu() else None
+
+
+def _has_gpu():
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def count_epochs(recipe, steps_per_execution):
@@ -226,9 +232,16 @@ class _Run:
         )
 
     def _train_batches(self, first_step):
+        as_raw = self._can_be_raw(self.source.train)
+
         def make(part):
             batches = train_batches(
-                self.source, self.recipe, self.seed, first_step=first_step, part=part
+                self.source,
+                self.recipe,
+                self.seed,
+                first_step=first_step,
+                part=part,
+                as_raw=as_raw,
             )
             return self._as_computed(batches)
 
@@ -236,25 +249,36 @@ class _Run:
 
     def _test_batches(self):
         """Returns the batches of test images, and their number."""
+        eval_resize = self.recipe.eval_resize
+        as_raw = self._can_be_raw(self.source.test, eval_resize)
 
         def make(part):
             batches = eval_batches(
                 self.source,
                 self.source.test,
                 self.recipe.crop,
-                self.recipe.eval_resize,
+                eval_resize,
                 multiple=self.strategy.num_replicas_in_sync,
                 part=part,
+                as_raw=as_raw,
             )
             return self._as_computed(batches)
 
         number = int(make(part=(0, 1)).cardinality())
         return share_batches(self.strategy, make), number
 
+    def _can_be_raw(self, split, eval_resize=None):
+        return self.model.prepare is render_batch and can_be_raw(
+            self.source, split, self.recipe.crop, eval_resize
+        )
+
     def _as_computed(self, batches):
         """Rounds images as the first layer would, so that half as much is copied."""
-        dtype = self.model.compute_dtype
-        if dtype not in ("bfloat16", "float16"):
+        # Not for a `Distiller`, whose teacher may compute in another dtype.
+        backbone = getattr(self.model, "backbone", self.model)
+        dtype = backbone.compute_dtype
+        images = batches.element_spec[0]
+        if dtype not in ("bfloat16", "float16") or isinstance(images, RawImages):
             return batches
         return batches.map(lambda images, *rest: (tf.cast(images, dtype), *rest))
 

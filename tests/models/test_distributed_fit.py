@@ -9,6 +9,8 @@ import tensorflow as tf
 from small_runs import mirrored
 from workers import finish, start_workers
 
+from bit_keras.models.distributed_fit import DistributedFit
+
 PLAIN_WORKER = pathlib.Path(__file__).parents[1] / "training" / "keras_worker.py"
 
 
@@ -42,3 +44,46 @@ def test_keras_cannot_fit_with_several_workers():
     statuses, outputs = finish(start_workers(PLAIN_WORKER))
     assert all(statuses)
     assert not any("Keras can do it." in output for output in outputs)
+
+
+class Counting(DistributedFit, keras.Model):
+    """Counts how often its steps are traced."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = keras.layers.Dense(1, kernel_initializer="ones")
+        self.layer.build((None, 2))
+        self.built = True
+        self.traced = []
+
+    def call(self, inputs):
+        return self.layer(inputs)
+
+    def train_step(self, data):
+        self.traced.append("train")
+        return super().train_step(data)
+
+    def test_step(self, data):
+        self.traced.append("test")
+        return super().test_step(data)
+
+
+def test_batches_are_prepared_apart_from_the_step():
+    """So that the step is compiled once for all kinds of batches."""
+
+    def batches(width):
+        data = np.full((4, width), 3.0, np.float32), np.ones((4, 1), np.float32)
+        return tf.data.Dataset.from_tensor_slices(data).batch(4)
+
+    model = Counting()
+    model.compile("sgd", "mse", jit_compile=True)
+    model.optimizer.learning_rate = 0.0
+    model.prepare = lambda batch: (batch[0][:, :2] / 3, batch[1])
+    for width in (2, 5):
+        history = model.fit(
+            batches(width), validation_data=batches(width), shuffle=False, verbose=0
+        ).history
+        # The sum of two ones, and the square of its distance from one.
+        assert history == {"loss": [1.0], "val_loss": [1.0]}
+    assert sorted(model.traced) == ["test", "train"]
+    assert model.train_on_batch(*next(iter(batches(5)))) == 1.0

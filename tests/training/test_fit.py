@@ -18,8 +18,11 @@ from small_runs import (
 )
 from workers import finish, start_workers
 
+from bit_keras.data import raw
 from bit_keras.data.load import eval_batches, train_batches
+from bit_keras.data.raw import RawImages
 from bit_keras.errors import InputError, RunError
+from bit_keras.training import fit
 from bit_keras.training.fit import columns, count_epochs, segments, train
 
 WORKER = pathlib.Path(__file__).with_name("train_worker.py")
@@ -60,14 +63,8 @@ def reference():
     return all_weights(model), losses, val_losses
 
 
-@pytest.mark.parametrize("replicas", [1, 2, 4])
-def test_a_run_is_the_plain_loop_on_any_number_of_devices(reference, replicas):
-    """With MixUp, several steps at once, and parts of batches, under XLA."""
+def assert_is_reference(reference, actual, history):
     weights, losses, val_losses = reference
-    options = {"batch_split": 2, "steps_per_execution": 2} if replicas == 2 else {}
-    # XLA takes long to compile for each of four devices.
-    recipe = make_recipe(Uncompiled) if replicas == 4 else make_recipe()
-    actual, history = run(make_model(mirrored(replicas)), recipe, **options)
     assert relative_l2(actual, weights) <= 1e-6
     losses = np.reshape(losses, (len(history["loss"]), -1)).mean(axis=1)
     np.testing.assert_allclose(history["loss"], losses, rtol=1e-5)
@@ -77,16 +74,39 @@ def test_a_run_is_the_plain_loop_on_any_number_of_devices(reference, replicas):
     )
 
 
+@pytest.mark.parametrize("replicas", [1, 2, 4])
+def test_a_run_is_the_plain_loop_on_any_number_of_devices(reference, replicas):
+    """With MixUp, several steps at once, and parts of batches, under XLA."""
+    options = {"batch_split": 2, "steps_per_execution": 2} if replicas == 2 else {}
+    # XLA takes long to compile for each of four devices.
+    recipe = make_recipe(Uncompiled) if replicas == 4 else make_recipe()
+    actual, history = run(make_model(mirrored(replicas)), recipe, **options)
+    assert_is_reference(reference, actual, history)
+
+
+def test_a_run_whose_images_are_rendered_on_the_device_is_the_same(
+    reference, monkeypatch
+):
+    monkeypatch.setattr(fit, "_has_gpu", lambda: True)
+    rendered = []
+
+    def render_batch(batch):
+        rendered.append(isinstance(batch[0], RawImages))
+        return raw.render_batch(batch)
+
+    monkeypatch.setattr(fit, "render_batch", render_batch)
+    actual, history = run(make_model())
+    assert rendered
+    assert all(rendered)
+    assert_is_reference(reference, actual, history)
+
+
 def test_two_workers_do_the_same(reference, tmp_path):
     statuses, outputs = finish(start_workers(WORKER, tmp_path / "result.npz"))
     assert statuses == [0, 0], outputs
     result = np.load(tmp_path / "result.npz")
-    weights, losses, val_losses = reference
-    assert relative_l2(result["weights"], weights) <= 1e-6
-    np.testing.assert_allclose(
-        result["loss"], np.reshape(losses, (5, 2)).mean(axis=1), rtol=1e-5
-    )
-    np.testing.assert_allclose(result["val_loss"], val_losses[1::2], rtol=1e-5)
+    assert len(result["loss"]) == 5
+    assert_is_reference(reference, result["weights"], result)
 
 
 def test_rates_and_steps_are_noted_by_epoch():
