@@ -202,6 +202,21 @@ def test_kernels_normalize(size, dtype, relu, offset):
 
 
 @needs_gpu
+@pytest.mark.parametrize("value", [0.1, 1000.1])
+def test_constant_groups_become_beta(value):
+    """Their large scale must not multiply a rounding."""
+    beta = random_tensor((64,), seed=7, dtype="float32")
+
+    @tf.function(jit_compile=True)
+    def normalized():
+        x = tf.fill((2, 7, 5, 64), tf.constant(value, "float32"))
+        return gpu_kernels.group_normalize(x, tf.ones(64), beta, 32, 1e-5, False, False)
+
+    expected = np.broadcast_to(beta, (2, 7, 5, 64))
+    np.testing.assert_allclose(normalized(), expected, rtol=0, atol=1e-6)
+
+
+@needs_gpu
 def test_a_layer_uses_them_in_compiled_functions():
     layer = GroupNorm(activation="relu")
     x = random_tensor((2, 6, 6, 64), seed=6, dtype="float32")

@@ -53,7 +53,7 @@ module {
     %channel_rows = tt.broadcast %channel_row : tensor<1x${TILE_CHANNELS}xi32> -> tensor<${TILE}i32>
     %place = arith.addi %row_starts, %channel_rows : tensor<${TILE}i32>
 
-    // y = x * scale + shift, as the forward pass has computed it.
+    // y = (x - mean) * scale + beta, as the forward pass has computed it.
     %group_start = arith.muli %image, %groups : i32
     %block_start = arith.muli %block, %tile_groups : i32
     %first_group = arith.addi %group_start, %block_start : i32
@@ -79,12 +79,10 @@ module {
     %beta_place = tt.addptr %beta_all, %channel : tensor<${TILE_CHANNELS}x!tt.ptr<f32>>, tensor<${TILE_CHANNELS}xi32>
     %beta = tt.load %beta_place : tensor<${TILE_CHANNELS}x!tt.ptr<f32>>
     %scale = arith.mulf %gamma, %inverse : tensor<${TILE_CHANNELS}xf32>
-    %scaled_mean = arith.mulf %mean, %scale : tensor<${TILE_CHANNELS}xf32>
-    %shift = arith.subf %beta, %scaled_mean : tensor<${TILE_CHANNELS}xf32>
     %scale_row = tt.expand_dims %scale {axis = 0 : i32} : tensor<${TILE_CHANNELS}xf32> -> tensor<1x${TILE_CHANNELS}xf32>
     %scales = tt.broadcast %scale_row : tensor<1x${TILE_CHANNELS}xf32> -> tensor<${TILE}f32>
-    %shift_row = tt.expand_dims %shift {axis = 0 : i32} : tensor<${TILE_CHANNELS}xf32> -> tensor<1x${TILE_CHANNELS}xf32>
-    %shifts = tt.broadcast %shift_row : tensor<1x${TILE_CHANNELS}xf32> -> tensor<${TILE}f32>
+    %beta_row = tt.expand_dims %beta {axis = 0 : i32} : tensor<${TILE_CHANNELS}xf32> -> tensor<1x${TILE_CHANNELS}xf32>
+    %betas = tt.broadcast %beta_row : tensor<1x${TILE_CHANNELS}xf32> -> tensor<${TILE}f32>
     %mean_row = tt.expand_dims %mean {axis = 0 : i32} : tensor<${TILE_CHANNELS}xf32> -> tensor<1x${TILE_CHANNELS}xf32>
     %means = tt.broadcast %mean_row : tensor<1x${TILE_CHANNELS}xf32> -> tensor<${TILE}f32>
 
@@ -107,11 +105,11 @@ module {
       %dy_place = tt.addptr %dy_tile_all, %place : tensor<${TILE}!tt.ptr<$T>>, tensor<${TILE}i32>
       %dy_stored = tt.load %dy_place, %mask, %nothing evictionPolicy = evict_last : tensor<${TILE}!tt.ptr<$T>>
       %dy = $WIDEN %dy_stored : tensor<${TILE}$T> $WIDEN_TO tensor<${TILE}f32>
-      %scaled = arith.mulf %x, %scales : tensor<${TILE}f32>
-      %shifted = arith.addf %scaled, %shifts : tensor<${TILE}f32>
+      %centred = arith.subf %x, %means : tensor<${TILE}f32>
+      %scaled = arith.mulf %centred, %scales : tensor<${TILE}f32>
+      %shifted = arith.addf %scaled, %betas : tensor<${TILE}f32>
       %passes = arith.cmpf ogt, %shifted, %floor : tensor<${TILE}f32>
       %dz = arith.select %passes, %dy, %zeros : tensor<${TILE}i1>, tensor<${TILE}f32>
-      %centred = arith.subf %x, %means : tensor<${TILE}f32>
       %along = arith.mulf %dz, %centred : tensor<${TILE}f32>
       %new_beta_sum = arith.addf %beta_sum, %dz : tensor<${TILE}f32>
       %new_gamma_sum = arith.addf %gamma_sum, %along : tensor<${TILE}f32>
@@ -187,11 +185,11 @@ module {
       %dy_place = tt.addptr %dy_tile_all, %place : tensor<${TILE}!tt.ptr<$T>>, tensor<${TILE}i32>
       %dy_stored = tt.load %dy_place, %mask, %nothing evictionPolicy = evict_first : tensor<${TILE}!tt.ptr<$T>>
       %dy = $WIDEN %dy_stored : tensor<${TILE}$T> $WIDEN_TO tensor<${TILE}f32>
-      %scaled = arith.mulf %x, %scales : tensor<${TILE}f32>
-      %shifted = arith.addf %scaled, %shifts : tensor<${TILE}f32>
+      %centred = arith.subf %x, %means : tensor<${TILE}f32>
+      %scaled = arith.mulf %centred, %scales : tensor<${TILE}f32>
+      %shifted = arith.addf %scaled, %betas : tensor<${TILE}f32>
       %passes = arith.cmpf ogt, %shifted, %floor : tensor<${TILE}f32>
       %dz = arith.select %passes, %dy, %zeros : tensor<${TILE}i1>, tensor<${TILE}f32>
-      %centred = arith.subf %x, %means : tensor<${TILE}f32>
       %direct = arith.mulf %dz, %scales : tensor<${TILE}f32>
       %sloped = arith.mulf %centred, %slopes : tensor<${TILE}f32>
       %taken = arith.addf %sloped, %levels : tensor<${TILE}f32>

@@ -131,7 +131,7 @@ module {
     %inverse_place = tt.addptr %inverse_all, %group : tensor<${TILE_GROUPS}x!tt.ptr<f32>>, tensor<${TILE_GROUPS}xi32>
     tt.store %inverse_place, %inverse : tensor<${TILE_GROUPS}x!tt.ptr<f32>>
 
-    // y = x * scale + shift.
+    // y = (x - mean) * scale + beta, which is exact where all of a group is equal.
     %inverse_column = tt.expand_dims %inverse {axis = 1 : i32} : tensor<${TILE_GROUPS}xf32> -> tensor<${TILE_GROUPS}x1xf32>
     %inverse_spread = tt.broadcast %inverse_column : tensor<${TILE_GROUPS}x1xf32> -> tensor<${GROUPED}f32>
     %inverse_channel = tt.reshape %inverse_spread : tensor<${GROUPED}f32> -> tensor<${TILE_CHANNELS}xf32>
@@ -143,12 +143,12 @@ module {
     %beta_place = tt.addptr %beta_all, %channel : tensor<${TILE_CHANNELS}x!tt.ptr<f32>>, tensor<${TILE_CHANNELS}xi32>
     %beta = tt.load %beta_place : tensor<${TILE_CHANNELS}x!tt.ptr<f32>>
     %scale = arith.mulf %gamma, %inverse_channel : tensor<${TILE_CHANNELS}xf32>
-    %scaled_mean = arith.mulf %mean_channel, %scale : tensor<${TILE_CHANNELS}xf32>
-    %shift = arith.subf %beta, %scaled_mean : tensor<${TILE_CHANNELS}xf32>
     %scale_row = tt.expand_dims %scale {axis = 0 : i32} : tensor<${TILE_CHANNELS}xf32> -> tensor<1x${TILE_CHANNELS}xf32>
     %scales = tt.broadcast %scale_row : tensor<1x${TILE_CHANNELS}xf32> -> tensor<${TILE}f32>
-    %shift_row = tt.expand_dims %shift {axis = 0 : i32} : tensor<${TILE_CHANNELS}xf32> -> tensor<1x${TILE_CHANNELS}xf32>
-    %shifts = tt.broadcast %shift_row : tensor<1x${TILE_CHANNELS}xf32> -> tensor<${TILE}f32>
+    %mean_row = tt.expand_dims %mean_channel {axis = 0 : i32} : tensor<${TILE_CHANNELS}xf32> -> tensor<1x${TILE_CHANNELS}xf32>
+    %centres = tt.broadcast %mean_row : tensor<1x${TILE_CHANNELS}xf32> -> tensor<${TILE}f32>
+    %beta_row = tt.expand_dims %beta {axis = 0 : i32} : tensor<${TILE_CHANNELS}xf32> -> tensor<1x${TILE_CHANNELS}xf32>
+    %betas = tt.broadcast %beta_row : tensor<1x${TILE_CHANNELS}xf32> -> tensor<${TILE}f32>
     scf.for %back = %zero to %num_tiles step %one : i32 {
       %tile = arith.subi %last_tile, %back : i32
       %start = arith.muli %tile, %tile_rows : i32
@@ -163,8 +163,9 @@ module {
       %x_place = tt.addptr %x_tile_all, %place : tensor<${TILE}!tt.ptr<$T>>, tensor<${TILE}i32>
       %x_stored = tt.load %x_place, %mask, %nothing evictionPolicy = evict_first : tensor<${TILE}!tt.ptr<$T>>
       %x = $WIDEN %x_stored : tensor<${TILE}$T> $WIDEN_TO tensor<${TILE}f32>
-      %scaled = arith.mulf %x, %scales : tensor<${TILE}f32>
-      %shifted = arith.addf %scaled, %shifts : tensor<${TILE}f32>
+      %centred = arith.subf %x, %centres : tensor<${TILE}f32>
+      %scaled = arith.mulf %centred, %scales : tensor<${TILE}f32>
+      %shifted = arith.addf %scaled, %betas : tensor<${TILE}f32>
       %y = arith.maximumf %shifted, %floor : tensor<${TILE}f32>
       %y_narrow = $NARROW %y : tensor<${TILE}f32> $NARROW_TO tensor<${TILE}$T>
       %y_tile = tt.addptr %y_image, %tile_start : !tt.ptr<$T>, i32
