@@ -42,6 +42,7 @@ def train(
     tensorboard=None,
     progress=True,
     is_compiled=False,
+    with_tests=True,
 ):
     """Trains a model for all steps of a recipe, or for those that are left.
 
@@ -64,6 +65,7 @@ def train(
         progress: Whether to show a progress bar.
         is_compiled: Whether `compile_for` has compiled the model before, for as many
             steps and the same parts.
+        with_tests: Whether to look at the test images after some epochs.
 
     Returns:
         A `Progress`: its `rows` hold for each epoch the `step` and the `learning_rate`
@@ -86,7 +88,9 @@ def train(
         state, restore_metrics = restored
     in_step(strategy, state.step)
 
-    run = _Run(model, source, recipe, seed, state, checkpoints, checkpoint_steps)
+    run = _Run(
+        model, source, recipe, seed, state, checkpoints, checkpoint_steps, with_tests
+    )
     callbacks = []
     if tensorboard and is_chief(strategy):
         images = train_batches(source, recipe, seed).take(1)
@@ -186,7 +190,9 @@ def naming_lost_workers(strategy):
 class _Run:
     """What the parts of a run have in common."""
 
-    def __init__(self, model, source, recipe, seed, state, checkpoints, every):
+    def __init__(
+        self, model, source, recipe, seed, state, checkpoints, every, with_tests
+    ):
         self.model = model
         self.source = source
         self.recipe = recipe
@@ -194,6 +200,7 @@ class _Run:
         self.state = state
         self.checkpoints = checkpoints
         self.every = every
+        self.with_tests = with_tests
         self.strategy = model.distribute_strategy
 
     def fit(self, segment, interruption, bar, callbacks, restore_metrics):
@@ -217,7 +224,7 @@ class _Run:
                     self.checkpoints, self.state, clock, interruption, self.every, alone
                 )
             )
-        test, test_steps = self._test_batches()
+        test, test_steps = self._test_batches() if self.with_tests else (None, None)
         self.model.fit(
             self._train_batches(first_epoch * (steps + offset) + offset),
             initial_epoch=first_epoch,

@@ -58,6 +58,13 @@ class FrozenModel:
         keras.utils.set_random_seed(0)
         return cls(name, *open_start_model(model, 0, weights))
 
+    @property
+    def kind(self):
+        """What networks that can exchange their weights have in common."""
+        backbone = self.model.backbone
+        policy = backbone.dtype_policy.name
+        return backbone.architecture, policy, backbone.trainable
+
     @functools.cached_property
     def identity(self):
         """What tells the model from another one, a dict of JSON's types."""
@@ -114,7 +121,7 @@ class FineTuner:
         self.progress = progress
         self.batch_split = batch_split
         self.remat = remat
-        self._compiled_for = None
+        self._compiled_for = self._tested_on = None
 
     @classmethod
     def of(cls, frozen, num_classes, options):
@@ -141,10 +148,13 @@ class FineTuner:
                 batch_split=self.batch_split,
                 progress=self.progress,
                 is_compiled=True,
+                with_tests=False,
             )
-            test = eval_batches(source, source.test, recipe.crop, recipe.eval_resize)
             evaluation = evaluate_model(
-                self.model, test, source.class_names, self.progress
+                self.model,
+                self._test_batches(source, recipe),
+                source.class_names,
+                self.progress,
             )
         return evaluation.num_correct
 
@@ -155,6 +165,18 @@ class FineTuner:
         model.reset_head(self.num_classes)
         model.backbone.remat = self.remat
         return model
+
+    def _test_batches(self, source, recipe):
+        """Returns the batches of test images: those of the run before, if it had them.
+
+        To make a pipeline anew takes as long as many steps of a small network.
+        """
+        wanted = source.test, source.num_classes, recipe.crop, recipe.eval_resize
+        if wanted != self._tested_on:
+            split, _, crop, resize = wanted
+            self._batches = eval_batches(source, split, crop, resize)
+            self._tested_on = wanted
+        return self._batches
 
     def _begin(self, recipe):
         """Puts the model and its optimizer where a run begins."""
