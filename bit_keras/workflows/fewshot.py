@@ -8,7 +8,7 @@ from bit_keras.errors import InputError
 from bit_keras.evaluation.fewshot_report import summarize, write_fewshot_report
 from bit_keras.workflows.fewshot_methods import FewShotSet, FineTuning, Probe
 from bit_keras.workflows.fewshot_options import FewShotOptions
-from bit_keras.workflows.fine_tuner import FineTuner, FrozenModel, check_models
+from bit_keras.workflows.fine_tuner import check_models
 from bit_keras.workflows.kept_runs import (
     KeptRuns,
     announce,
@@ -16,6 +16,7 @@ from bit_keras.workflows.kept_runs import (
     digest,
     file_name,
 )
+from bit_keras.workflows.shared_networks import SharedNetworks
 from bit_keras.workflows.summaries import describe_model, describe_source
 
 FEATURES_FOLDER = "features"
@@ -31,7 +32,8 @@ def fewshot(models, datasets, out_dir, **options):
 
     Args:
         models: What each model is called, and the model: a `BiTClassifier`, or a preset
-            or path as in `open_model`. Those are opened one after another.
+            or path as in `open_model`. Those are opened one after another; those of one
+            architecture that follow each other are compiled once.
         datasets: A list of sets as in `open_source`: names of TFDS sets, folders of
             classes, or `Source`s.
         out_dir: Folder for `report.html`, the same as `report.json` and `report.md`,
@@ -114,11 +116,12 @@ class _Job:
         subsets = sum(len(shots) for _, shots in sets.values()) * options.seeds
         total = count * kinds * subsets
         self.runs = KeptRuns(out_dir, total, options.overwrite)
+        self.networks = SharedNetworks(options, count)
         self.results, self.models, self.notes = [], {}, []
 
     def run_model(self, name, model):
         """Evaluates one model on all sets."""
-        frozen = FrozenModel.open(name, model, self.options.weights)
+        frozen = self.networks.open(name, model)
         if frozen.from_scratch:
             self.notes.append(f"{name} has random weights.")
         self.models[name] = describe_model(frozen.model)
@@ -142,7 +145,7 @@ class _Job:
                 Probe(frozen, data, size, draws, options.l2, path_of, options.progress)
             )
         if options.method in ("finetune", "both"):
-            tuner = FineTuner.of(frozen, data.source.num_classes, options)
+            tuner = self.networks.tuner(frozen, data.source.num_classes)
             methods.append(FineTuning(data, recipe_of, tuner))
         return methods
 

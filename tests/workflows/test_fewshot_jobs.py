@@ -180,6 +180,9 @@ def test_fine_tuning_begins_anew_for_each_subset(model):
     assert right == (predictions == SOURCE.test.read_labels()).sum()
     compiled = trained.optimizer
     tuning.run(1, 0)
+    # Each run is tested once, by one trace for all of them.
+    assert trained.test_function is None
+    assert trained.predict_function.experimental_get_tracing_count() == 1
     assert relative_l2(all_weights(trained), first) > 1e-4
     tuning.run(3, 1)
     assert trained.optimizer is compiled

@@ -1,0 +1,65 @@
+"""Networks that models of one architecture take turns with, so as to compile once."""
+
+from bit_keras.models.classifier import BiTClassifier
+from bit_keras.workflows.fine_tuner import FineTuner, FrozenModel
+
+
+class SharedNetworks:
+    """Compiled networks, kept while models of one architecture follow each other.
+
+    On a GPU it takes longer to compile a network than to fine-tune it on a few images.
+    What was kept is dropped when a model of another architecture or precision comes;
+    so models of one kind should be given one after another.
+
+    Args:
+        options: A job's `Options`, with `progress`, `batch_split`, `remat` and
+            `weights`.
+        count: Number of models. For a single one, no network waits for another model.
+    """
+
+    def __init__(self, options, count):
+        self._options = options
+        self._keeps = count > 1
+        self._kind = self._start = None
+        self._tuners = {}
+
+    def open(self, name, model):
+        """Returns the `FrozenModel`; the one before it must not be used any more.
+
+        Args:
+            name: What a person calls it.
+            model: As in `FrozenModel.open`. Where that is opened here, its weights may
+                go into the network of the model before it.
+        """
+        frozen = FrozenModel.open(name, model, self._options.weights)
+        if frozen.kind != self._kind:
+            self._kind, self._start, self._tuners = frozen.kind, None, {}
+        # What a caller has given is nobody else's to write into.
+        if self._keeps and not isinstance(model, BiTClassifier):
+            frozen = self._in_shared_network(frozen)
+        for tuner in self._tuners.values():
+            tuner.frozen = frozen
+        return frozen
+
+    def _in_shared_network(self, frozen):
+        if self._start is None:
+            self._start = frozen.model
+            return frozen
+        exchanged = self._start.backbone, frozen.model.backbone
+        for ours, new in zip(*(b.weights for b in exchanged), strict=True):
+            ours.assign(new)
+        self._start.backbone.origin = frozen.model.backbone.origin
+        return FrozenModel(frozen.name, self._start, frozen.from_scratch)
+
+    def tuner(self, frozen, num_classes):
+        """Returns the `FineTuner` of the model that was opened last.
+
+        Args:
+            frozen: The `FrozenModel`.
+            num_classes: Number of classes of the head.
+        """
+        if num_classes not in self._tuners:
+            if not self._keeps:
+                self._tuners.clear()
+            self._tuners[num_classes] = FineTuner.of(frozen, num_classes, self._options)
+        return self._tuners[num_classes]
