@@ -87,7 +87,7 @@ def train_batches(source, recipe, seed=0, first_step=0, part=(0, 1), *, as_raw=F
     if first_step < 0:
         raise InputError(f"`first_step` must not be negative. Received: {first_step}")
     split = _in_memory(source.train, source)
-    train_image = raw.train_image if as_raw else preprocess.train_image
+    train_image = raw.train_images if as_raw else preprocess.train_image
     mix_images = raw.mixup if as_raw else mixup
 
     def augment(place, record):
@@ -108,8 +108,12 @@ def train_batches(source, recipe, seed=0, first_step=0, part=(0, 1), *, as_raw=F
         return mix_images(*batch, *choices)
 
     records = _placed_records(split, seed, first_step * batch_size)
-    batches = _of_rows(records, rows, batch_size).map(augment, **IN_PARALLEL)
-    batches = batches.batch(len(rows), drop_remainder=True, **IN_PARALLEL)
+    records = _of_rows(records, rows, batch_size)
+    batch = {"batch_size": len(rows), "drop_remainder": True, **IN_PARALLEL}
+    if as_raw:  # To gather a whole batch at once is a fraction of the work.
+        batches = records.batch(**batch).map(augment, **IN_PARALLEL)
+    else:
+        batches = records.map(augment, **IN_PARALLEL).batch(**batch)
     if partner:
         batches = batches.enumerate(first_step).map(mix, **IN_PARALLEL)
     # Known to Keras, which asks for `steps_per_epoch` then.

@@ -34,38 +34,43 @@ class RawImages(typing.NamedTuple):
     mixing: tuple = ()
 
 
-def train_image(image, resize_to, crop, seed, cropping="random", flip="random"):
-    """Is `preprocess.train_image`, put off.
+def train_images(images, resize_to, crop, seeds, cropping="random", flip="random"):
+    """Is `preprocess.train_image` for a whole batch, put off.
 
     Args:
-        image: uint8 `(height, width, 3)` of a static shape.
+        images: uint8 `(batch, height, width, 3)`; the last three are static.
         resize_to: As there.
         crop: As there.
-        seed: As there.
+        seeds: Two integers for each image, int64 `(batch, 2)`.
         cropping: As there.
         flip: As there.
 
     Returns:
-        `RawImages` of this one, without the axis of the batch.
+        `RawImages`.
     """
-    size = image.shape[:2]
-    cut = preprocess.draw_cut(size, resize_to, crop, seed, cropping, flip)
-    rows = _places(cut[0], cut[2], cut[4], cut[5], crop)
-    columns = _places(cut[1], cut[3], cut[4], cut[6], crop)
-    columns = tf.where(cut[7] == 1, columns[::-1], columns)
-    return RawImages(image, rows, columns)
+    size = images.shape[1:3]
+
+    def draw(seed):
+        return preprocess.draw_cut(size, resize_to, crop, seed, cropping, flip)
+
+    cuts = tf.map_fn(draw, seeds, fn_output_signature=tf.int32)
+    top, left, height, width, resized, row, column, flipped = tf.split(cuts, 8, axis=1)
+    rows = _places(top, height, resized, row, crop)
+    columns = _places(left, width, resized, column, crop)
+    columns = tf.where(flipped == 1, columns[:, ::-1], columns)
+    return RawImages(images, rows, columns)
 
 
 def eval_image(image, crop, eval_resize=None):
     """Is `preprocess.eval_image`, put off, where that resizes straight to the crop.
 
     Args:
-        image: As in `train_image`.
+        image: uint8 `(height, width, 3)` of a static shape.
         crop: Height and width of the result in pixels.
         eval_resize: Must be `None`.
 
     Returns:
-        As `train_image`.
+        `RawImages` of this one, without the axis of the batch.
     """
     if eval_resize is not None:
         raise InputError(
@@ -150,14 +155,16 @@ def _places(begin, size, resized, offset, crop):
     """Returns where bilinear resizing with half-pixel centres takes values from.
 
     Args:
-        begin: First row (or column) of the part of the image that is resized.
+        begin: First row (or column) of the part of the image that is resized; like the
+            next three an integer, or one for each image, `(batch, 1)`.
         size: Number of its rows.
         resized: Number of rows that it is resized to.
         offset: First one of these that is in the crop.
         crop: Number of rows in the crop.
 
     Returns:
-        float32 `(crop,)`, none outside of the part, whose edges go on forever.
+        float32 `(crop,)` or `(batch, crop)`, none outside of the part, whose edges go
+        on forever.
     """
     last = tf.cast(size, tf.float32) - 1
     scale = tf.cast(size, tf.float32) / tf.cast(resized, tf.float32)

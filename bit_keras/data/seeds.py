@@ -12,13 +12,15 @@ def numbered_seed(seed, use, number):
     Args:
         seed: Integer, the seed of the whole.
         use: `ORDER`, `AUGMENT` or `MIX`.
-        number: Integer tensor, not negative, such as the position of an example.
+        number: Integer tensor, not negative, such as the position of an example, or of
+            each example of a batch.
 
     Returns:
-        int64 tensor of shape (2,), another one for each use and number.
+        int64 tensor of shape `(*number.shape, 2)`, another one for each use and number.
     """
     number = tf.cast(number, tf.int64)
-    return tf.stack([tf.cast(seed, tf.int64), len(USES) * number + use])
+    seed = tf.fill(tf.shape(number), tf.cast(seed, tf.int64))
+    return tf.stack([seed, len(USES) * number + use], axis=-1)
 
 
 def two_seeds(seed):

@@ -118,7 +118,8 @@ class IndexedSplit(Split):
         load: Maps a number to a uint8 image `(height, width, 3)`.
         paths: The files, where there is one for each.
         is_in_memory: Whether `load` has nothing to decode.
-        image_size: (height, width) of every image, where it is that of all.
+        image_size: (height, width) of every image, where it is that of all. Then `load`
+            takes several numbers, too, `(batch,)`.
     """
 
     labels: np.ndarray
@@ -283,7 +284,7 @@ def split_of_arrays(images, labels):
     images = on_host(images)
 
     def load(number):
-        return tf.broadcast_to(tf.gather(images, number), (*size, 3))
+        return tf.broadcast_to(tf.gather(images, number), (*number.shape, *size, 3))
 
     return IndexedSplit(labels, load, is_in_memory=True, image_size=size)
 

@@ -104,7 +104,8 @@ def train(
     )
     # Where nothing can be kept, a signal does at once what it does.
     signals = noticing_signals() if checkpoints else contextlib.nullcontext()
-    with bar, signals as interruption, naming_lost_workers(strategy):
+    too_large = naming_lack_of_memory(recipe, batch_split)
+    with bar, signals as interruption, naming_lost_workers(strategy), too_large:
         for segment in segments(state.step, steps_per_epoch, epochs):
             run.fit(segment, interruption, bar, callbacks, restore_metrics)
     return state
@@ -184,6 +185,20 @@ def naming_lost_workers(strategy):
         raise RunError(
             "Another worker was lost; start the same command again on all of them to "
             f"go on from the last checkpoint. TensorFlow says: {first_line(error)}"
+        ) from error
+
+
+@contextlib.contextmanager
+def naming_lack_of_memory(recipe, batch_split):
+    """Words the failure of a step that does not fit into the memory of the device."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise RunError(
+            f"A step of {recipe.batch_size} images of {recipe.crop} pixels does not "
+            f"fit into the memory of the device; set batch_split to {2 * batch_split} "
+            "or more, which changes no result, use remat, or give a smaller batch or "
+            f"image size. Received: batch_split={batch_split}"
         ) from error
 
 

@@ -44,9 +44,10 @@ def test_a_rendered_image_is_that_of_the_pipeline(
     sides, crop, more, seed, cropping, flip
 ):
     pixels = np.random.default_rng(seed).integers(0, 256, (*sides, 3), dtype=np.uint8)
-    arguments = (tf.constant(pixels), crop + more, crop, (seed, 1), cropping, flip)
-    expected = preprocess.train_image(*arguments)
-    [actual] = render(batch_of_one(raw.train_image(*arguments)))
+    sizes, choices = (crop + more, crop), (cropping, flip)
+    expected = preprocess.train_image(tf.constant(pixels), *sizes, (seed, 1), *choices)
+    seeds = tf.constant([(seed, 1)], tf.int64)
+    [actual] = render(raw.train_images(pixels[None], *sizes, seeds, *choices))
     np.testing.assert_allclose(actual, expected, **TOLERANCE)
 
 

@@ -18,6 +18,7 @@ from small_runs import (
 )
 from workers import finish, start_workers
 
+import bit_keras
 from bit_keras.data import raw
 from bit_keras.data.load import eval_batches, train_batches
 from bit_keras.data.raw import RawImages
@@ -99,6 +100,16 @@ def test_a_run_whose_images_are_rendered_on_the_device_is_the_same(
     assert rendered
     assert all(rendered)
     assert_is_reference(reference, actual, history)
+
+
+def test_a_step_that_is_too_large_says_what_to_do(monkeypatch):
+    def fail(*args, **kwargs):
+        raise tf.errors.ResourceExhaustedError(None, None, "Graph execution error:")
+
+    monkeypatch.setattr(bit_keras.BiTClassifier, "fit", fail)
+    words = "8 images of 32 pixels .* set batch_split to 4 .* Received: batch_split=2"
+    with pytest.raises(RunError, match=words):
+        run(make_model(), batch_split=2)
 
 
 def test_two_workers_do_the_same(reference, tmp_path):
