@@ -1,0 +1,464 @@
+"""The paper's Tables 4 and 5 in miniature: which normalization, at which batch size.
+
+    python examples/bit_in_miniature/components.py --data_dir DIR --out_dir OUT
+
+BiT's network is trained on CIFAR-10 with BatchNorm or GroupNorm (BN, GN), and with or
+without weight standardization (WS), in small and in large batches, for as many epochs
+and at a learning rate in proportion to the batch. Each of them is then fine-tuned with
+a few examples of each class of other sets. OUT/components.json gets a row as soon as a
+network is done; the same command goes on after the last one.
+
+Source: Kolesnikov et al., "Big Transfer", arXiv 1912.11370, section 4.3.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import re
+import time
+
+import keras
+import tensorflow as tf
+
+import bit_keras
+from bit_keras.data.load import eval_batches
+from bit_keras.evaluation import evaluate_model
+from bit_keras.files import make_folder
+from bit_keras.layers import GroupNorm, StdConv2D, ZeroPaddedMaxPool2D
+from bit_keras.models.backbone import (
+    BiTBackbone,
+    ResidualUnit,
+    check_architecture,
+    layer_name,
+    wide_dtype,
+)
+from bit_keras.training.fit import train
+from bit_keras.versions import versions
+from bit_keras.workflows.fine_tuner import FineTuner, FrozenModel
+from bit_keras.workflows.folders import write_json
+
+VARIANTS = ("BN", "GN", "BN+WS", "GN+WS")
+TARGETS = ("fashion_mnist", "mnist", "emoji9", "trees2")
+RESULTS_FILE = "components.json"
+
+
+@keras.saving.register_keras_serializable("bit_in_miniature")
+class BatchNorm(keras.layers.BatchNormalization):
+    """Batch normalization and ReLU, to be called as `GroupNorm(activation="relu")` is.
+
+    Args:
+        momentum: Share of the moving averages that a step keeps. Keras's 0.99 would
+            still hold the initial values at the end of a run of a hundred steps.
+        epsilon: Added to the variance.
+        **kwargs: Of `keras.layers.BatchNormalization`.
+    """
+
+    def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+
+    def call(self, inputs, hands_on=False, training=None):
+        """Normalizes; with `hands_on` returns the inputs, too, for a residual sum."""
+        y = keras.ops.relu(super().call(inputs, training=training))
+        return (y, inputs) if hands_on else y
+
+
+@keras.saving.register_keras_serializable("bit_in_miniature")
+class BatchNormUnit(ResidualUnit):
+    """A `ResidualUnit` with `BatchNorm` in the places of its `GroupNorm`."""
+
+    def __init__(self, channels, strides=1, **kwargs):
+        super().__init__(channels, strides, **kwargs)
+        for part in "abc":
+            norm = BatchNorm(name=f"{part}_batch_norm", dtype=self.dtype_policy)
+            setattr(self, f"norm_{part}", norm)
+
+
+@keras.saving.register_keras_serializable("bit_in_miniature")
+class ComponentBackbone(BiTBackbone):
+    """`BiTBackbone` with other components.
+
+    Args:
+        variant: `"BN"`, `"GN"`, `"BN+WS"` or `"GN+WS"`; the last one is BiT.
+        units: Number of residual units in each of the four blocks.
+        width: Factor on all channels.
+        dtype: Name of a dtype or policy, or a policy.
+        trainable: Whether the network is trained.
+        **kwargs: Of `keras.Model`, such as `name`.
+
+    For a seed all variants begin with the same kernels.
+
+    Raises:
+        InputError: If there is no such variant or network.
+
+    Example:
+
+    >>> backbone = ComponentBackbone("BN", units=(2, 2, 2, 2))
+    >>> model = bit_keras.BiTClassifier(backbone, num_classes=10)
+    """
+
+    def __init__(self, variant, units, width=1, dtype=None, trainable=True, **kwargs):
+        norm, standardizes = components_of(variant)
+        architecture = check_architecture(None, width, units)
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        images = keras.Input((None, None, 3), dtype=wide_dtype(policy), name="images")
+        kwargs.setdefault("name", "component_backbone")
+        # Not BiTBackbone's, which would connect GroupNorm, but Keras's behind it.
+        super(BiTBackbone, self).__init__(
+            images, _connect(images, norm, architecture, policy), **kwargs
+        )
+        self.dtype_policy = policy
+        self.variant = variant
+        self.units = architecture.units
+        self.width = architecture.width
+        self.origin = None
+        self.trainable = trainable
+        for convolution in self.convolutions():
+            convolution.standardizes = standardizes
+
+    def get_config(self):
+        return {**super().get_config(), "variant": self.variant}
+
+
+def components_of(variant):
+    """Returns ("BN" or "GN", whether kernels are standardized) of a variant's name."""
+    if variant not in VARIANTS:
+        raise bit_keras.InputError(
+            f"A variant must be one of {', '.join(VARIANTS)}. Received: {variant!r}"
+        )
+    norm, _, standardized = variant.partition("+")
+    return norm, bool(standardized)
+
+
+def _connect(images, norm, architecture, policy):
+    """Applies the layers of the network to symbolic images; returns the output."""
+    unit_class = {"BN": BatchNormUnit, "GN": ResidualUnit}[norm]
+    x = StdConv2D(
+        architecture.root_channels, 7, strides=2, name="root_conv", dtype=policy
+    )(images)
+    x = ZeroPaddedMaxPool2D(name="root_block", dtype=policy)(x)
+    for block, unit in architecture.block_units():
+        channels, _ = architecture.block_channels(block)
+        strides = 2 if unit == 1 and block > 1 else 1
+        x = unit_class(channels, strides, name=layer_name(block, unit), dtype=policy)(x)
+    # The name by which BiTBackbone finds its last normalization, whatever its kind.
+    if norm == "BN":
+        return BatchNorm(name="group_norm", dtype=policy)(x)
+    return GroupNorm(activation="relu", name="group_norm", dtype=policy)(x)
+
+
+def upstream_recipe(num_examples, batch_size, epochs, pixels, steps=None):
+    """Returns how networks are trained from random weights.
+
+    Args:
+        num_examples: Number of training examples.
+        batch_size: Number of examples in a step; the learning rate is 0.1 for 256 and
+            else in proportion.
+        epochs: How often each example is seen.
+        pixels: Height and width of images.
+        steps: In place of `epochs`, the number of steps.
+    """
+    steps = steps or max(1, round(epochs * num_examples / batch_size))
+    return bit_keras.Upstream(
+        "S",
+        num_examples,
+        batch_size=batch_size,
+        base_learning_rate=0.1 * batch_size / 256,
+        steps=steps,
+        warmup_steps=round(0.05 * steps),
+        resize=round(pixels * 9 / 8),
+        crop=pixels,
+        cropping="random",
+        flip="random",
+        l2=1e-4,
+    )
+
+
+def transfer_recipe(num_examples, pixels, steps):
+    """Returns how networks are fine-tuned: the HyperRule's rate, in small batches.
+
+    Args:
+        num_examples: Number of training examples.
+        pixels: Height and width of images.
+        steps: Number of steps.
+    """
+    return bit_keras.HyperRule(
+        pixels,
+        pixels,
+        num_examples,
+        batch_size=128,
+        base_learning_rate=0.003,
+        steps=steps,
+        resize=round(pixels * 9 / 8),
+        crop=pixels,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Transfer:
+    """How networks are fine-tuned after their training.
+
+    Args:
+        targets: `Source` by name.
+        steps: Number of steps.
+        pixels: Height and width of images.
+        seeds: Each of the draw of examples and of a run with them.
+        examples_per_class: Number of examples of each class.
+    """
+
+    targets: dict
+    steps: int
+    pixels: int
+    seeds: tuple[int, ...]
+    examples_per_class: int = 10
+
+    def settings(self):
+        """Returns what tells this from another one, a dict of JSON's types."""
+        return {
+            "targets": list(self.targets),
+            "transfer_steps": self.steps,
+            "transfer_seeds": list(self.seeds),
+            "examples_per_class": self.examples_per_class,
+        }
+
+    def measure(self, tuners):
+        """Fine-tunes on all targets.
+
+        Args:
+            tuners: Maps a number of classes to a `FineTuner`.
+
+        Returns:
+            For each target the accuracy on all its test images, of each seed.
+        """
+        return {
+            name: [self._accuracy(tuners, source, seed) for seed in self.seeds]
+            for name, source in self.targets.items()
+        }
+
+    def _accuracy(self, tuners, source, seed):
+        few = bit_keras.open_source(
+            source, examples_per_class=self.examples_per_class, subset_seed=seed
+        )
+        recipe = transfer_recipe(few.train.num_examples, self.pixels, self.steps)
+        correct = tuners(few.num_classes).run(few, recipe, seed)
+        return correct / few.test.num_examples
+
+
+class Trial:
+    """One variant, trained in batches of any size, always from the same weights.
+
+    Args:
+        variant: One of `VARIANTS`.
+        architecture: `Architecture` of the network.
+        source: The `Source` to train on.
+        seed: Seed of the weights and of the runs.
+        policy: Dtype policy of the network.
+    """
+
+    def __init__(self, variant, architecture, source, seed=0, policy="mixed_bfloat16"):
+        keras.utils.set_random_seed(seed)
+        backbone = ComponentBackbone(
+            variant, architecture.units, architecture.width, dtype=policy
+        )
+        self.model = bit_keras.BiTClassifier(backbone, source.num_classes)
+        self.source = source
+        self.seed = seed
+        self._start = self.model.get_weights()
+        self._frozen = FrozenModel.open(variant, self.model)
+        self._tuners = {}
+
+    def run(self, recipe, transfer, batch_split=1):
+        """Trains from the random weights, then fine-tunes.
+
+        Args:
+            recipe: The recipe of the training.
+            transfer: The `Transfer`.
+            batch_split: Number of parts of a batch, as in `train`; more than one would
+                change the statistics of BN.
+
+        Returns:
+            Accuracies in [0, 1], seconds, and images per second of the training. These
+            include what it takes to compile the network and to test it on the way.
+        """
+        begin = time.perf_counter()
+        self.model.set_weights(self._start)
+        train(
+            self.model,
+            self.source,
+            recipe,
+            seed=self.seed,
+            batch_split=batch_split,
+            progress=False,
+        )
+        trained = time.perf_counter() - begin
+        test = eval_batches(
+            self.source, self.source.test, recipe.crop, recipe.eval_resize
+        )
+        top1 = evaluate_model(self.model, test, progress=False).top1
+        accuracies = transfer.measure(self._tuner)
+        return {
+            "upstream_top1": top1,
+            "transfer": accuracies,
+            "transfer_mean": _mean(map(_mean, accuracies.values())),
+            "training_seconds": round(trained, 1),
+            "images_per_second": round(recipe.steps * recipe.batch_size / trained, 1),
+            "seconds": round(time.perf_counter() - begin, 1),
+        }
+
+    def _tuner(self, num_classes):
+        """Returns the same one each time, for it is compiled but once."""
+        if num_classes not in self._tuners:
+            self._tuners[num_classes] = FineTuner(self._frozen, num_classes, False)
+        return self._tuners[num_classes]
+
+
+def _mean(values):
+    values = list(values)
+    return sum(values) / len(values)
+
+
+def run_all(
+    variants,
+    recipes,
+    architecture,
+    source,
+    transfer,
+    out_dir,
+    *,
+    seed=0,
+    policy="mixed_bfloat16",
+):
+    """Runs all pairs of variant and recipe that have no row yet.
+
+    Args:
+        variants: Of `VARIANTS`.
+        recipes: Recipes of the training, one for each batch size.
+        architecture: `Architecture` of the networks.
+        source: The `Source` to train on.
+        transfer: The `Transfer`.
+        out_dir: Folder of `components.json`.
+        seed: As in `Trial`.
+        policy: As in `Trial`.
+
+    Returns:
+        All rows of the file, of these and of other settings.
+    """
+    make_folder(out_dir)
+    path = pathlib.Path(out_dir, RESULTS_FILE)
+    rows = json.loads(path.read_text()) if path.exists() else []
+    for variant in variants:
+        trial = None
+        for recipe in recipes:
+            setting = {
+                "variant": variant,
+                "batch_size": recipe.batch_size,
+                "seed": seed,
+                "model": architecture.name,
+                "policy": policy,
+                "upstream": source.name,
+                "recipe": recipe.to_dict(),
+                **transfer.settings(),
+            }
+            # As the file has it: lists in place of tuples.
+            setting = json.loads(json.dumps(setting))
+            if any(
+                setting == {name: row.get(name) for name in setting} for row in rows
+            ):
+                continue
+            trial = trial or Trial(variant, architecture, source, seed, policy)
+            results = trial.run(recipe, transfer)
+            made_by = {"device": device_name(), "versions": versions()}
+            rows.append(setting | results | made_by)
+            write_json(path, rows)
+            print(
+                f"{variant}, batch {recipe.batch_size}: "
+                f"{100 * results['upstream_top1']:.1f} % upstream, "
+                f"{100 * results['transfer_mean']:.1f} % after transfer, "
+                f"{results['seconds']:.0f} s",
+                flush=True,
+            )
+    return rows
+
+
+def device_name():
+    """Returns the name of the first GPU, or `"CPU"`."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        return tf.config.experimental.get_device_details(gpu)["device_name"]
+    return "CPU"
+
+
+def parse_architecture(name):
+    """Returns the `Architecture` of a name such as `R26x1` or `R[1,1,1,1]x0.5`.
+
+    Raises:
+        InputError: If there is no such network.
+    """
+    match = re.fullmatch(r"R(?:(\d+)|\[([\d,]+)\])x(\d+(?:\.5)?)", name)
+    if not match:
+        raise bit_keras.InputError(
+            f"`--model` must be a name such as R26x1. Received: {name!r}"
+        )
+    depth, units, width = match.groups()
+    return check_architecture(
+        depth and int(depth), float(width), units and list(map(int, units.split(",")))
+    )
+
+
+def _parse(arguments):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+    def texts(text):
+        return text.split(",")
+
+    def numbers(text):
+        return tuple(map(int, text.split(",")))
+
+    parser.add_argument("--data_dir", help="folder where TFDS keeps its sets")
+    parser.add_argument("--out_dir", required=True, help=f"folder of {RESULTS_FILE}")
+    parser.add_argument("--model", default="R26x1")
+    parser.add_argument("--upstream", default="cifar10", help="TFDS set to train on")
+    parser.add_argument("--epochs", type=float, default=30)
+    parser.add_argument("--steps", type=int, help="in place of --epochs")
+    parser.add_argument("--variants", type=texts, default=VARIANTS)
+    parser.add_argument("--batch_sizes", type=numbers, default=(128, 4096))
+    parser.add_argument("--pixels", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0, help="of the training")
+    parser.add_argument("--targets", type=texts, default=TARGETS)
+    parser.add_argument("--transfer_steps", type=int, default=500)
+    parser.add_argument("--transfer_seeds", type=numbers, default=(0, 1, 2))
+    parser.add_argument("--policy", default="mixed_bfloat16")
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    """Runs what the command line asks for; returns all rows."""
+    args = _parse(arguments)
+    for variant in args.variants:
+        components_of(variant)
+    source = bit_keras.open_source(args.upstream, args.data_dir)
+    targets = {
+        name: bit_keras.open_source(name, args.data_dir) for name in args.targets
+    }
+    recipes = [
+        upstream_recipe(
+            source.train.num_examples, size, args.epochs, args.pixels, args.steps
+        )
+        for size in args.batch_sizes
+    ]
+    transfer = Transfer(targets, args.transfer_steps, args.pixels, args.transfer_seeds)
+    return run_all(
+        args.variants,
+        recipes,
+        parse_architecture(args.model),
+        source,
+        transfer,
+        args.out_dir,
+        seed=args.seed,
+        policy=args.policy,
+    )
+
+
+if __name__ == "__main__":
+    main()
