@@ -341,7 +341,8 @@ def run_all(
         policy: As in `Trial`.
 
     Returns:
-        All rows of the file, of these and of other settings.
+        All rows of the file, of these and of other settings. One whose loss became no
+        number has `failed`, a sentence, in place of results.
     """
     make_folder(out_dir)
     path = pathlib.Path(out_dir, RESULTS_FILE)
@@ -366,18 +367,27 @@ def run_all(
             ):
                 continue
             trial = trial or Trial(variant, architecture, source, seed, policy)
-            results = trial.run(recipe, transfer)
+            try:
+                results = trial.run(recipe, transfer)
+            except bit_keras.RunError as error:
+                # That a network does not learn at such a rate is a result, too.
+                results = {"failed": str(error)}
             made_by = {"device": device_name(), "versions": versions()}
             rows.append(setting | results | made_by)
             write_json(path, rows)
-            print(
-                f"{variant}, batch {recipe.batch_size}: "
-                f"{100 * results['upstream_top1']:.1f} % upstream, "
-                f"{100 * results['transfer_mean']:.1f} % after transfer, "
-                f"{results['seconds']:.0f} s",
-                flush=True,
-            )
+            print(_as_line(rows[-1]), flush=True)
     return rows
+
+
+def _as_line(row):
+    """Returns what a person wants to know of a row."""
+    name = f"{row['variant']}, batch {row['batch_size']}"
+    if "failed" in row:
+        return f"{name}: {row['failed']}"
+    return (
+        f"{name}: {100 * row['upstream_top1']:.1f} % upstream, "
+        f"{100 * row['transfer_mean']:.1f} % after transfer, {row['seconds']:.0f} s"
+    )
 
 
 def device_name():

@@ -1,5 +1,6 @@
 """The variants are what they are called, and the program fills its table."""
 
+import dataclasses
 import json
 
 import keras
@@ -218,10 +219,12 @@ def test_transfer_recipe_is_the_rule_in_smaller_batches():
     assert (recipe.decay_steps, recipe.crop) == ((200, 300, 400), 64)
 
 
-def run_program(out_dir, variants, batch_sizes=(4,)):
+def run_program(out_dir, variants, batch_sizes=(4,), **changes):
     source = make_source(30)
     recipes = [
-        components.upstream_recipe(30, size, 0, pixels=32, steps=3)
+        dataclasses.replace(
+            components.upstream_recipe(30, size, 0, pixels=32, steps=3), **changes
+        )
         for size in batch_sizes
     ]
     transfer = components.Transfer({"patterns": source}, 3, 32, (0, 1), 2)
@@ -247,6 +250,15 @@ def test_program_adds_the_rows_that_are_missing(tmp_path, without_xla, capsys):
         for accuracy in [*accuracies, row["upstream_top1"]]:
             assert 7 * accuracy == pytest.approx(round(7 * accuracy))
     assert capsys.readouterr().out.count(" % upstream") == 2
+
+
+def test_a_network_that_diverges_is_a_row_too(tmp_path, without_xla, capsys):
+    rate = {"base_learning_rate": 1e30}
+    [row] = run_program(tmp_path, ["GN"], **rate)
+    assert "The loss became" in row["failed"]
+    assert "upstream_top1" not in row
+    assert run_program(tmp_path, ["GN"], **rate) == [row]
+    assert capsys.readouterr().out == f"GN, batch 4: {row['failed']}\n"
 
 
 def test_a_trial_is_the_same_after_another_one(without_xla):
