@@ -2,18 +2,18 @@
 
 The first step of a large network takes about a minute on a GPU, most of it to try and
 to compile kernels. TensorFlow can keep the results in files, but reads the options for
-it once, when Keras starts it. So this module is the first that `bit_keras` imports, and
-the choice is an environment variable:
+it once, before it computes anything. So this module is the first that `bit_keras`
+imports, and the choice is an environment variable:
 
     export BIT_KERAS_COMPILE_CACHE=~/.cache/bit_keras
 """
 
 import os
 import pathlib
-import sys
 import warnings
 
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 VARIABLE = "BIT_KERAS_COMPILE_CACHE"
 
@@ -33,9 +33,12 @@ def set_up(environment=os.environ):
     chosen = environment.get(VARIABLE)
     if not chosen:
         return None
-    if "keras" in sys.modules:
+    # There is no public way to ask.
+    if context.context()._initialized:
         warnings.warn(
-            f"{VARIABLE} has no effect: import bit_keras before Keras.", stacklevel=2
+            f"{VARIABLE} has no effect: import bit_keras before TensorFlow computes "
+            "anything.",
+            stacklevel=2,
         )
     folder = pathlib.Path(chosen).expanduser() / f"tensorflow-{tf.__version__}"
     compiled, tuned = folder / "compiled", folder / "tuned"

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 
 from bit_keras import compile_cache
 
@@ -28,9 +29,11 @@ def run(environment, program=PROGRAM):
     )
 
 
-def test_what_was_compiled_is_read_again(tmp_path):
+@pytest.mark.parametrize("before", ["", "import tensorflow, keras"])
+def test_what_was_compiled_is_read_again(tmp_path, before):
     environment = {compile_cache.VARIABLE: str(tmp_path / "cache")}
-    done = run(environment)
+    done = run(environment, f"{before}\n{PROGRAM}")
+    assert "has no effect" not in done.stderr
     result, folder = done.stdout.split()
     assert result == "42.0"
     (kept,) = (pathlib.Path(folder) / "compiled").iterdir()
@@ -40,6 +43,13 @@ def test_what_was_compiled_is_read_again(tmp_path):
     with pytest.raises(subprocess.CalledProcessError) as failed:
         run(environment)
     assert "__inference_double" in failed.value.stderr
+
+
+def test_one_hears_if_it_comes_too_late(tmp_path):
+    environment = {compile_cache.VARIABLE: str(tmp_path / "cache")}
+    before = "import tensorflow as tf; tf.constant(0)"
+    assert "has no effect" in run(environment, f"{before}\n{PROGRAM}").stderr
+    assert not any((tmp_path / "cache").glob("*/compiled/*"))
 
 
 def test_nothing_happens_unless_asked_for():
@@ -55,7 +65,8 @@ def test_own_options_stay(tmp_path):
         compile_cache.VARIABLE: str(tmp_path),
     }
     environment = dict(own)
-    with pytest.warns(UserWarning, match="before Keras"):
+    tf.constant(0)
+    with pytest.warns(UserWarning, match="before TensorFlow computes"):
         folder = compile_cache.set_up(environment)
     assert environment["TF_XLA_FLAGS"] == own["TF_XLA_FLAGS"]
     tuned = f"--xla_gpu_per_fusion_autotune_cache_dir={folder / 'tuned'}"
