@@ -1,0 +1,372 @@
+"""The sets, recipes, runs and pictures of Big Transfer in miniature."""
+
+import json
+
+import figures
+import keras
+import numpy as np
+import pytest
+import recipes
+import sets
+import snapshots
+import tensorflow as tf
+import transfer
+import upstream
+from absl import flags
+from PIL import Image
+from small_runs import make_model, make_source
+
+import bit_keras
+from bit_keras.assets import doodles_folder
+from bit_keras.checkpoints.read import read_checkpoint
+from bit_keras.recipes.recipe import Recipe
+
+DOODLES = {path.name for path in (doodles_folder() / "train").iterdir()}
+
+
+def small_set(num_classes, size, per_class, names):
+    """Returns a set like those of TFDS; every pixel is the label."""
+
+    def part(count):
+        labels = np.repeat(np.arange(num_classes), count)
+        pixels = (labels % 256).astype(np.uint8)[:, None, None]
+        return np.broadcast_to(pixels, (len(labels), size, size)).copy(), labels
+
+    arrays = part(per_class), part(1)
+    return bit_keras.open_source(arrays, class_names=names)
+
+
+@pytest.fixture
+def small_sets(monkeypatch):
+    photos = ("airplane", "automobile", "bird", "cat", "deer")
+    photos += ("dog", "frog", "horse", "ship", "truck")
+    made = {
+        "cifar10": small_set(10, 32, 3, photos),
+        "quickdraw345": small_set(345, 28, 2, sets.DRAWN),
+    }
+    monkeypatch.setattr(sets, "_open", lambda name, data_dir, **kwargs: made[name])
+
+
+@pytest.fixture
+def without_xla(monkeypatch):
+    compile_args = Recipe.compile_args
+    monkeypatch.setattr(
+        Recipe, "compile_args", lambda self: compile_args(self) | {"jit_compile": False}
+    )
+
+
+@pytest.fixture
+def smallest(monkeypatch):
+    def backbone(name, dtype=None):
+        return bit_keras.BiTBackbone(units=(1, 1, 1, 1), width=0.5, dtype=dtype)
+
+    monkeypatch.setattr(recipes, "new_backbone", backbone)
+
+
+def values_of(module, **changes):
+    values = flags.FlagValues()
+    module.define_flags(values)
+    values.mark_as_parsed()
+    for name, value in changes.items():
+        setattr(values, name, value)
+    return values
+
+
+def test_classes_of_doodles_are_held_out():
+    held_out = sets.held_out()
+    assert len(set(held_out)) == 45
+    assert len(DOODLES) == 20
+    assert set(held_out) >= DOODLES
+    assert set(held_out) <= set(sets.DRAWN)
+    others = (
+        "The Eiffel Tower, beard, bridge, calculator, campfire, cloud, crayon, "
+        "dresser, fan, giraffe, grass, hexagon, hospital, lion, mailbox, mug, octopus, "
+        "pool, purse, river, shovel, stairs, tiger, toilet, vase"
+    )
+    assert sorted(set(held_out) - DOODLES) == others.split(", ")
+
+
+def test_other_seeds_hold_out_other_classes():
+    assert set(sets.held_out(1)) >= DOODLES
+    assert sets.held_out(1) != sets.held_out()
+
+
+def test_no_held_out_class_is_upstream(small_sets):
+    names = sets.upstream("L").class_names
+    drawn = {
+        name.removeprefix("quickdraw/")
+        for name in names
+        if name.startswith("quickdraw/")
+    }
+    target = sets.target("quickdraw45")
+    assert len(names) == 310
+    assert len(drawn) == 300
+    assert not drawn & DOODLES
+    assert not drawn & set(target.class_names)
+    assert drawn | set(target.class_names) == set(sets.DRAWN)
+
+
+def test_joined_images_keep_their_labels(small_sets):
+    source = sets.upstream("L")
+    assert source.train.num_examples == 10 * 3 + 300 * 2
+    assert source.test.num_examples == 310
+    for split in (source.train, source.test):
+        for image, label in split.images().as_numpy_iterator():
+            kind, name = source.class_names[label].split("/")
+            if kind == "cifar10":
+                np.testing.assert_array_equal(image, np.full((32, 32, 3), label))
+                continue
+            expected = np.zeros((32, 32, 3))
+            expected[2:30, 2:30] = sets.DRAWN.index(name) % 256
+            np.testing.assert_array_equal(image, expected)
+
+
+def test_held_out_drawings_keep_their_labels(small_sets):
+    source = sets.target("quickdraw45")
+    assert source.train.num_examples == 90
+    for image, label in source.train.images().as_numpy_iterator():
+        assert image.shape == (28, 28, 3)
+        name = source.class_names[label]
+        assert (image == sets.DRAWN.index(name) % 256).all()
+
+
+def test_share_of_photos_leaves_drawings_out():
+    classes = [{"count": 4, "correct": 3}] * 10 + [{"count": 4, "correct": 0}] * 300
+    assert sets.cifar10_share(classes) == 0.75
+
+
+def test_upstream_recipe_is_the_paper_s_staircase():
+    recipe = recipes.UPSTREAM["M"].recipe(50_000)
+    assert (recipe.steps, recipe.warmup_steps) == (5860, 293)
+    assert recipe.base_learning_rate == pytest.approx(0.2)
+    assert recipe.decay_steps == (1953, 3907, 5209)
+    assert (recipe.resize, recipe.crop, recipe.cropping) == (72, 64, "random")
+    assert (recipe.loss, recipe.l2, recipe.mixup_alpha) == ("softmax", 1e-4, 0.1)
+    assert recipe.fit_args()["epochs"] == 10
+
+
+def test_transfer_rule_keeps_the_rate():
+    source = make_source()
+    recipe = recipes.TransferRule(longer=5).recipe(source)
+    assert (recipe.batch_size, recipe.base_learning_rate) == (128, 0.003)
+    assert (recipe.steps, recipe.warmup_steps) == (2500, 500)
+    assert recipe.decay_steps == (1000, 1500, 2000)
+
+
+def test_upstream_goes_from_images_to_weights(
+    tmp_path, monkeypatch, without_xla, smallest
+):
+    source = make_source(num_classes=10, num_examples=20, num_test=10)
+    monkeypatch.setattr(sets, "upstream", lambda name, data_dir: source)
+    monkeypatch.setattr(recipes, "RESIZE", 36)
+    monkeypatch.setattr(recipes, "CROP", 32)
+    values = values_of(
+        upstream,
+        runs=["S:R26x0.5"],
+        out_dir=str(tmp_path),
+        steps=2,
+        batch_size=4,
+        progress=False,
+    )
+    upstream.main(values)
+    folder = tmp_path / "S-R26x0.5"
+    [row] = json.loads((tmp_path / "upstream.json").read_text())
+    report = json.loads((folder / "report.json").read_text())
+    assert row["top1"] == row["top1_cifar10"] == report["evaluation"]["top1"]
+    assert (row["set"], row["model"], row["steps"]) == ("S", "R26x0.5", 2)
+    assert row["images_per_second"] == pytest.approx(8 / row["seconds"], abs=0.06)
+    halves = dict(read_checkpoint(folder / "weights_float16.npz").tensors())
+    for name, array in read_checkpoint(folder / "weights.npz").tensors():
+        np.testing.assert_array_equal(halves[name], array.astype(np.float16))
+
+    # What is finished is not made again.
+    monkeypatch.setattr(upstream, "run", None)
+    upstream.main(values)
+    assert json.loads((tmp_path / "upstream.json").read_text()) == [row]
+
+
+@pytest.fixture
+def transferring(tmp_path, monkeypatch, without_xla, smallest):
+    source = make_source(num_examples=12, num_test=9)
+    monkeypatch.setattr(sets, "target", lambda name, data_dir: source)
+    monkeypatch.setattr(recipes, "RESIZE", 36)
+    monkeypatch.setattr(recipes, "CROP", 32)
+    folder = tmp_path / "upstream" / "L-R26x0.5"
+    folder.mkdir(parents=True)
+    bit_keras.save_npz(make_model(num_classes=0), folder / "weights.npz")
+    return values_of(
+        transfer,
+        models=["L-R26x0.5"],
+        scratch=["R26x0.5"],
+        targets=["arrays"],
+        shots=["1", "4", "5"],
+        full=["arrays"],
+        upstream=str(folder.parent),
+        out_dir=str(tmp_path / "transfer"),
+        seeds=2,
+        steps=1,
+        full_steps=1,
+        batch_size=4,
+    )
+
+
+def test_transfer_fills_its_file_once(tmp_path, monkeypatch, transferring):
+    rows = transfer.main(transferring)
+    path = tmp_path / "transfer" / "transfer.json"
+    assert json.loads(path.read_text()) == rows
+    found = {(row["model"], row["method"], row["shots"]) for row in rows}
+    tuned = {"L-R26x0.5", "scratch-R26x0.5", "scratch5-R26x0.5"}
+    probed = {"L-R26x0.5", "scratch-R26x0.5", "pixels"}
+    # There are four images of each class, too few for five.
+    expected = {(model, "finetune", n) for model in tuned for n in (1, 4, "full")}
+    expected |= {(model, "probe", n) for model in probed for n in (1, 4)}
+    assert found == expected
+    for row in rows:
+        assert len(row["accuracies"]) == (1 if row["shots"] == "full" else 2)
+        assert row["median"] == np.median(row["accuracies"])
+        assert row["min"] <= row["median"] <= row["max"]
+
+    monkeypatch.setattr(transfer.FineTuner, "run", None)
+    monkeypatch.setattr(transfer.Probe, "run", None)
+    assert transfer.main(transferring) == rows
+
+    # A call for less keeps the rest of the file.
+    transferring.models = transferring.scratch = []
+    assert {row["model"] for row in transfer.main(transferring)} == {"pixels"}
+    assert json.loads(path.read_text()) == rows
+
+
+def test_pixels_are_features():
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
+    features = transfer.Pixels().model.predict_on_batch(images)
+    np.testing.assert_array_equal(features, images.reshape(2, -1))
+
+
+def test_longer_training_has_five_times_the_steps(transferring):
+    longer = {c.name: c.longer for c in transfer.contenders(transferring)}
+    assert longer == {
+        "L-R26x0.5": 1,
+        "scratch-R26x0.5": 1,
+        "scratch5-R26x0.5": 5,
+        "pixels": 0,
+    }
+
+
+def test_shifted_set_learns_from_the_other_one(monkeypatch):
+    emoji, twitter = make_source(), make_source(num_test=5)
+
+    def open_set(name, data_dir, **kwargs):
+        if name == "emoji9":
+            return emoji
+        assert kwargs == {"train_split": "test", "test_split": "test"}
+        return twitter
+
+    monkeypatch.setattr(sets, "_open", open_set)
+    source = sets.target("emoji9_twitter")
+    np.testing.assert_array_equal(source.train.read_labels(), emoji.train.read_labels())
+    np.testing.assert_array_equal(source.test.read_labels(), twitter.test.read_labels())
+    images, expected = (
+        np.array([image for image, _ in split.images()])
+        for split in (source.test, twitter.test)
+    )
+    np.testing.assert_array_equal(images, expected)
+
+
+def test_snapshots_hold_features_and_mistakes(tmp_path, without_xla):
+    source, model = make_source(num_test=9), make_model(num_classes=0)
+    rule = bit_keras.HyperRule(36, 36, 20).scaled(batch_size=4, steps=2)
+    recipe = rule.scaled(resize=36, crop=32)
+    snapshots.snap(model, source, recipe, tmp_path)
+    with np.load(tmp_path / "features.npz") as archive:
+        images = np.array([image for image, _ in source.test.images()], np.float32)
+        images = tf.image.resize(images, (32, 32)) / 127.5 - 1
+        expected = keras.ops.convert_to_numpy(model.features(images))
+        np.testing.assert_allclose(archive["before"], expected, rtol=1e-3, atol=1e-4)
+        assert np.abs(archive["after"] - archive["before"]).max() > 0
+        np.testing.assert_array_equal(archive["labels"], source.test.read_labels())
+    with np.load(tmp_path / "mistakes.npz") as archive:
+        assert (archive["true"] != archive["predicted"]).all()
+        assert (np.diff(archive["confidences"]) <= 0).all()
+
+
+def row(model, target, shots, median, method="finetune"):
+    spread = {"min": median - 0.05, "max": median + 0.05, "chance": 0.1}
+    subject = {"model": model, "target": target, "method": method, "shots": shots}
+    return {**subject, "median": median, **spread}
+
+
+def test_mean_is_of_the_same_targets_everywhere():
+    rows = [row("a", "x", 1, 0.2), row("b", "x", 1, 0.4), row("a", "x", 5, 0.3)]
+    rows += [row("b", "x", 5, 0.5), row("a", "y", 1, 0.4), row("b", "y", 1, 0.8)]
+    rows += [row("a", "y", 5, 0.5), row("b", "y", 5, 0.9)]
+    # Without five examples, of one model, and a shifted set.
+    rows += [row("a", "few", 1, 0.9), row("b", "few", 1, 0.9)]
+    rows += [row("a", "emoji9_twitter", n, 0.9) for n in (1, 5)]
+    means = figures.mean_rows(rows)
+    assert {mean["target"] for mean in means} == {"mean of 2 sets"}
+    medians = {(mean["model"], mean["shots"]): mean["median"] for mean in means}
+    expected = {("a", 1): 0.3, ("a", 5): 0.4, ("b", 1): 0.6, ("b", 5): 0.7}
+    assert medians == pytest.approx(expected)
+
+
+def test_select_leaves_out_other_methods_and_full_sets():
+    chosen = row("L-R50x1", "x", 1, 0.5)
+    pixels = row("pixels", "x", 1, 0.5, "probe")
+    others = [row("L-R50x1", "x", 1, 0.5, "probe"), row("L-R50x1", "x", "full", 0.9)]
+    assert figures.select([chosen, pixels, *others], "finetune") == [chosen, pixels]
+
+
+def test_principal_components_of_a_line():
+    along = np.array([-1.0, 0.0, 3.0])
+    plane = figures.principal_components(along[:, None] * [[0.6, 0.8]])
+    np.testing.assert_allclose(plane[:, 0], along - along.mean(), atol=1e-12)
+    np.testing.assert_allclose(plane[:, 1], 0, atol=1e-12)
+
+
+def test_all_pictures_are_drawn(tmp_path):
+    models = ("S-R50x1", "L-R50x1", "L-R26x0.5", "scratch-R50x1", "pixels")
+    rows = [
+        row(model, target, shots, 0.1 * number + 0.01 * shots)
+        for number, model in enumerate(models, start=1)
+        for target in ("mnist", "emoji9", "emoji9_twitter")
+        for shots in (1, 5, 25)
+    ]
+    results = {"variant": "GN", "upstream_top1": 0.9, "transfer_mean": 0.5}
+    parts = [{**results, "batch_size": 128}]
+    parts += [{"variant": "BN", "batch_size": 8, "failed": "The loss is no number."}]
+    random = np.random.default_rng(0)
+    features = random.normal(size=(2, 40, 8))
+    labels = np.arange(40) % 8
+    np.savez(
+        tmp_path / "features.npz",
+        before=features[0],
+        after=features[1],
+        labels=labels,
+        class_names=[f"class {n}" for n in range(8)],
+    )
+    np.savez(
+        tmp_path / "mistakes.npz",
+        images=np.zeros((5, 64, 64, 3), np.uint8),
+        true=["cat"] * 5,
+        predicted=["dog"] * 5,
+        confidences=np.full(5, 0.9),
+    )
+    for name, content in (("transfer", rows), ("components", parts)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    values = values_of(
+        figures,
+        transfer=str(tmp_path / "transfer.json"),
+        components=str(tmp_path / "components.json"),
+        snapshots=str(tmp_path),
+        out_dir=str(tmp_path / "pictures"),
+    )
+    figures.main(values)
+    drawn = {path.name: path for path in (tmp_path / "pictures").iterdir()}
+    names = {"sets", "sizes", "components", "features", "mistakes"}
+    assert drawn.keys() == {f"{name}.png" for name in names}
+    for path in drawn.values():
+        assert path.stat().st_size < 200_000
+        with Image.open(path) as picture:
+            # Narrow enough for a phone, and not empty.
+            assert picture.width < 800
+            assert len(picture.convert("L").getcolors()) > 10
