@@ -334,7 +334,7 @@ def mistakes(archive, path):
         if not number:
             canvas.header(axes, "Worst mistakes", "true class, then predicted", gap=8)
         for line, (text, colour) in enumerate(
-            ((str(true), INK), (f"{predicted} {confidence:.0%}", VERMILION))
+            ((str(true), INK), (f"{confidence:.0%} {predicted}", VERMILION))
         ):
             text = canvas.fit(text, side)
             canvas.write(axes, text, (0, 0), (0, -10 - 11 * line), color=colour)
