@@ -86,7 +86,7 @@ def train_batches(source, recipe, seed=0, first_step=0, part=(0, 1), *, as_raw=F
     rows = rows_for_part(batch_size, part, partner)
     if first_step < 0:
         raise InputError(f"`first_step` must not be negative. Received: {first_step}")
-    split = _in_memory(source.train, source)
+    split = in_memory(source.train, source)
     train_image = raw.train_images if as_raw else preprocess.train_image
     mix_images = raw.mixup if as_raw else mixup
 
@@ -130,15 +130,20 @@ def can_be_raw(source, split, crop, eval_resize=None):
         crop: Height and width in pixels of what a network sees.
         eval_resize: As in `eval_batches`.
     """
-    size = _in_memory(split, source).image_size
+    size = in_memory(split, source).image_size
     if size is None or eval_resize is not None:
         return False
     # A pixel of what a network sees has two bytes in half precision for each one here.
     return math.prod(size) <= 2 * crop**2
 
 
-def _in_memory(split, source):
-    """Returns the split, its images in memory if they are few or small enough."""
+def in_memory(split, source):
+    """Returns a split, its images in memory if they are few or small enough.
+
+    Args:
+        split: A `Split` of the source.
+        source: The `Source`.
+    """
     num_bytes = 3 * split.num_examples * math.prod(source.image_size)
     if split.is_in_memory or num_bytes > MAX_CACHED_BYTES:
         return split
@@ -211,7 +216,7 @@ def eval_batches(
     rows = rows_for_part(batch_size, part)
     num_in_last = split.num_examples - (num_batches - 1) * batch_size
     num_filling = int(np.sum(rows >= num_in_last))
-    split = _in_memory(split, source) if as_raw else split
+    split = in_memory(split, source) if as_raw else split
     eval_image = raw.eval_image if as_raw else preprocess.eval_image
     targets = targets or functools.partial(tf.one_hot, depth=source.num_classes)
 

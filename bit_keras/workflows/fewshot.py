@@ -80,7 +80,10 @@ def _open_sets(datasets, options):
         name = data.source.name
         if name in sets:
             raise InputError(f"Each set can be given once. Received: {name} twice")
-        sets[name] = data, _possible_shots(data, options.shots)
+        shots = _possible_shots(data, options.shots)
+        # Of one seed, fewer examples are among more.
+        data.draws = tuple((max(shots), seed) for seed in range(options.seeds))
+        sets[name] = data, shots
     if not sets:
         raise InputError("There is no set of images; give at least one.")
     return sets
@@ -138,12 +141,10 @@ class _Job:
         )
         methods = []
         if options.method in ("probe", "both"):
-            draws = [(max(shots), seed) for seed in range(options.seeds)]
             path_of = functools.partial(self._features_path, frozen, data)
             size = recipe_of(data.source).crop
-            methods.append(
-                Probe(frozen, data, size, draws, options.l2, path_of, options.progress)
-            )
+            given = (data, size, data.draws, options.l2, path_of, options.progress)
+            methods.append(Probe(frozen, *given))
         if options.method in ("finetune", "both"):
             tuner = self.networks.tuner(frozen, data.source.num_classes)
             methods.append(FineTuning(data, recipe_of, tuner))

@@ -5,6 +5,7 @@ import functools
 
 import numpy as np
 
+from bit_keras.data.load import in_memory
 from bit_keras.data.sources import Source
 from bit_keras.data.subsets import draw_balanced
 from bit_keras.evaluation.features import FeatureCache, extract_features
@@ -12,15 +13,19 @@ from bit_keras.evaluation.fewshot import L2, LinearProbe
 from bit_keras.workflows.fine_tuner import describe_recipe, identify_source
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(eq=False)
 class FewShotSet:
     """A set of images of which balanced subsets are drawn.
 
     Args:
         source: The `Source`.
+        draws: (examples per class, seed) of subsets that hold all others. Their images
+            are read once, if they fit into memory: it takes longer to go through a
+            large set than to learn from a few images of it.
     """
 
     source: Source
+    draws: tuple = ()
 
     @functools.cached_property
     def labels(self):
@@ -41,6 +46,22 @@ class FewShotSet:
         """Returns the numbers of the training images in a subset."""
         names = self.source.class_names
         return draw_balanced(self.labels, names, examples_per_class, seed)
+
+    @functools.cached_property
+    def drawn(self):
+        """The numbers of all images in `draws`, increasing."""
+        return np.unique(np.concatenate([self.draw(*draw) for draw in self.draws]))
+
+    def subset(self, examples_per_class, seed):
+        """Returns the `Source` with a subset of the training images alone."""
+        numbers, train = self.draw(examples_per_class, seed), self.source.train
+        if self.draws:
+            numbers, train = np.searchsorted(self.drawn, numbers), self._drawn_images
+        return dataclasses.replace(self.source, train=train.subset(numbers))
+
+    @functools.cached_property
+    def _drawn_images(self):
+        return in_memory(self.source.train.subset(self.drawn), self.source)
 
 
 class Probe:
@@ -159,14 +180,10 @@ class FineTuning:
 
     def run(self, examples_per_class, seed):
         """Learns from one subset; returns the number of right test images by name."""
-        source = self._subset(examples_per_class, seed)
+        source = self.data.subset(examples_per_class, seed)
         recipe = self.recipe_of(source)
         return {"fine-tuning": self.tuner.run(source, recipe, seed)}
 
     def _recipe(self, examples_per_class):
         """Returns the recipe for a subset, of which the number of images is enough."""
-        return self.recipe_of(self._subset(examples_per_class, 0))
-
-    def _subset(self, examples_per_class, seed):
-        source, numbers = self.data.source, self.data.draw(examples_per_class, seed)
-        return dataclasses.replace(source, train=source.train.subset(numbers))
+        return self.recipe_of(self.data.subset(examples_per_class, 0))
