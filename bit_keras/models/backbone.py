@@ -160,7 +160,7 @@ class BiTBackbone(keras.Model):
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         images = keras.Input((None, None, 3), dtype=wide_dtype(policy), name="images")
         kwargs.setdefault("name", "bit_backbone")
-        super().__init__(images, _connect(images, architecture, policy), **kwargs)
+        super().__init__(images, connect(images, architecture, policy), **kwargs)
         self.dtype_policy = policy
         self.units = architecture.units
         self.width = architecture.width
@@ -294,8 +294,20 @@ def layer_name(block, unit):
     return f"block{block}_unit{unit:02d}"
 
 
-def _connect(images, architecture, policy):
-    """Applies the layers of the network to symbolic images; returns the output."""
+def connect(images, architecture, policy, unit_class=ResidualUnit, last_norm=None):
+    """Applies the layers of the network to symbolic images.
+
+    Args:
+        images: Symbolic images.
+        architecture: An `Architecture`.
+        policy: Dtype policy of the layers.
+        unit_class: Class of the residual units.
+        last_norm: The normalization with ReLU after them, called `group_norm`; by
+            default BiT's.
+
+    Returns:
+        The symbolic map of normalized features.
+    """
     x = StdConv2D(
         architecture.root_channels, 7, strides=2, name="root_conv", dtype=policy
     )(images)
@@ -304,5 +316,7 @@ def _connect(images, architecture, policy):
         channels, _ = architecture.block_channels(block)
         strides = 2 if unit == 1 and block > 1 else 1
         name = layer_name(block, unit)
-        x = ResidualUnit(channels, strides, name=name, dtype=policy)(x)
-    return GroupNorm(activation="relu", name="group_norm", dtype=policy)(x)
+        x = unit_class(channels, strides, name=name, dtype=policy)(x)
+    if last_norm is None:
+        last_norm = GroupNorm(activation="relu", name="group_norm", dtype=policy)
+    return last_norm(x)

@@ -143,8 +143,9 @@ class _Job:
         if options.method in ("probe", "both"):
             path_of = functools.partial(self._features_path, frozen, data)
             size = recipe_of(data.source).crop
-            given = (data, size, data.draws, options.l2, path_of, options.progress)
-            methods.append(Probe(frozen, *given))
+            methods.append(
+                Probe(frozen, data, size, options.l2, path_of, options.progress)
+            )
         if options.method in ("finetune", "both"):
             tuner = self.networks.tuner(frozen, data.source.num_classes)
             methods.append(FineTuning(data, recipe_of, tuner))

@@ -69,10 +69,9 @@ class Probe:
 
     Args:
         frozen: The `FrozenModel`.
-        data: The `FewShotSet`.
+        data: The `FewShotSet`; the features of all images in its `draws` are computed
+            at once.
         image_size: Pixels that images are resized to.
-        draws: (examples per class, seed) of all subsets, whose features are computed at
-            once.
         l2: Strengths of the regularization.
         path_of: Maps `"train"` or `"test"` and what decides the features to the file
             they are kept in, or to `None`.
@@ -81,11 +80,10 @@ class Probe:
 
     kind = "probe"
 
-    def __init__(self, frozen, data, image_size, draws, l2, path_of, progress):
+    def __init__(self, frozen, data, image_size, l2, path_of, progress):
         self.frozen = frozen
         self.data = data
         self.image_size = image_size
-        self.draws = draws
         self.l2 = l2
         self.path_of = path_of
         self.progress = progress
@@ -121,8 +119,7 @@ class Probe:
     @functools.cached_property
     def _train_features(self):
         """The numbers of all images in any subset, and their features."""
-        numbers = np.unique(np.concatenate([self.data.draw(*d) for d in self.draws]))
-        return numbers, self._features("train", numbers)
+        return self.data.drawn, self._features("train", self.data.drawn)
 
     @functools.cached_property
     def _test_features(self):

@@ -25,12 +25,11 @@ import bit_keras
 from bit_keras.data.load import eval_batches
 from bit_keras.evaluation import evaluate_model
 from bit_keras.files import make_folder
-from bit_keras.layers import GroupNorm, StdConv2D, ZeroPaddedMaxPool2D
 from bit_keras.models.backbone import (
     BiTBackbone,
     ResidualUnit,
     check_architecture,
-    layer_name,
+    connect,
     wide_dtype,
 )
 from bit_keras.training.fit import train
@@ -103,9 +102,14 @@ class ComponentBackbone(BiTBackbone):
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         images = keras.Input((None, None, 3), dtype=wide_dtype(policy), name="images")
         kwargs.setdefault("name", "component_backbone")
+        layers = {}
+        if norm == "BN":
+            # The name by which BiTBackbone finds it, whatever its kind.
+            last_norm = BatchNorm(name="group_norm", dtype=policy)
+            layers = {"unit_class": BatchNormUnit, "last_norm": last_norm}
         # Not BiTBackbone's, which would connect GroupNorm, but Keras's behind it.
         super(BiTBackbone, self).__init__(
-            images, _connect(images, norm, architecture, policy), **kwargs
+            images, connect(images, architecture, policy, **layers), **kwargs
         )
         self.dtype_policy = policy
         self.variant = variant
@@ -128,23 +132,6 @@ def components_of(variant):
         )
     norm, _, standardized = variant.partition("+")
     return norm, bool(standardized)
-
-
-def _connect(images, norm, architecture, policy):
-    """Applies the layers of the network to symbolic images; returns the output."""
-    unit_class = {"BN": BatchNormUnit, "GN": ResidualUnit}[norm]
-    x = StdConv2D(
-        architecture.root_channels, 7, strides=2, name="root_conv", dtype=policy
-    )(images)
-    x = ZeroPaddedMaxPool2D(name="root_block", dtype=policy)(x)
-    for block, unit in architecture.block_units():
-        channels, _ = architecture.block_channels(block)
-        strides = 2 if unit == 1 and block > 1 else 1
-        x = unit_class(channels, strides, name=layer_name(block, unit), dtype=policy)(x)
-    # The name by which BiTBackbone finds its last normalization, whatever its kind.
-    if norm == "BN":
-        return BatchNorm(name="group_norm", dtype=policy)(x)
-    return GroupNorm(activation="relu", name="group_norm", dtype=policy)(x)
 
 
 def upstream_recipe(num_examples, batch_size, epochs, pixels, steps=None):

@@ -151,12 +151,18 @@ class Job:
         self.target = functools.cache(self._open_target)
 
     def _open_target(self, name):
-        return FewShotSet(sets.target(name, self.values.data_dir))
+        data = FewShotSet(sets.target(name, self.values.data_dir))
+        if shots := self._possible_shots(data):
+            data.draws = [(max(shots), seed) for seed in range(self.values.seeds)]
+        return data
+
+    def _possible_shots(self, data):
+        return [count for count in self.shots if count <= data.class_counts.min()]
 
     def few_shot(self, contender, frozen, name):
         """Learns a target from a few examples of each class, as far as it has them."""
         data = self.target(name)
-        shots = [count for count in self.shots if count <= data.class_counts.min()]
+        shots = self._possible_shots(data)
         for method in self._methods(contender, frozen, data, shots):
             for count in shots:
                 runs = [
@@ -189,12 +195,10 @@ class Job:
     def _methods(self, contender, frozen, data, shots):
         values = self.values
         if "probe" in values.methods and contender.probes and shots:
-            draws = [(max(shots), seed) for seed in range(values.seeds)]
             yield Probe(
                 frozen,
                 data,
                 contender.image_size,
-                draws,
                 (L2,),
                 # In memory alone.
                 lambda part, key: None,
