@@ -32,10 +32,19 @@ class SharedNetworks:
                 go into the network of the model before it.
         """
         frozen = FrozenModel.open(name, model, self._options.weights)
+        # What a caller has given is nobody else's to write into.
+        return self.share(frozen, is_ours=not isinstance(model, BiTClassifier))
+
+    def share(self, frozen, is_ours=True):
+        """Returns a `FrozenModel`, its weights in the network of those before it.
+
+        Args:
+            frozen: The `FrozenModel`; the one before it must not be used any more.
+            is_ours: Whether its own network may be kept for those that follow.
+        """
         if frozen.kind != self._kind:
             self._kind, self._start, self._tuners = frozen.kind, None, {}
-        # What a caller has given is nobody else's to write into.
-        if self._keeps and not isinstance(model, BiTClassifier):
+        if self._keeps and is_ours:
             frozen = self._in_shared_network(frozen)
         for tuner in self._tuners.values():
             tuner.frozen = frozen

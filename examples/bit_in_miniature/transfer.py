@@ -30,10 +30,11 @@ import bit_keras
 from bit_keras.evaluation.fewshot import L2
 from bit_keras.evaluation.fewshot_report import summarize
 from bit_keras.workflows.fewshot_methods import FewShotSet, FineTuning, Probe
-from bit_keras.workflows.fine_tuner import FineTuner, FrozenModel, describe_recipe
+from bit_keras.workflows.fine_tuner import FrozenModel, describe_recipe
 from bit_keras.workflows.folders import write_json
 from bit_keras.workflows.kept_runs import KeptRuns
 from bit_keras.workflows.pretrain import WEIGHTS_FILE
+from bit_keras.workflows.shared_networks import SharedNetworks
 
 RESULTS_FILE = "transfer.json"
 PIXELS = 32
@@ -64,6 +65,16 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_integer(
         "full_steps", None, "With all; by default the HyperRule's.", flag_values=values
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class TunerOptions:
+    """What `SharedNetworks` asks of a job's options."""
+
+    progress: bool
+    batch_split: int = 1
+    remat: bool = False
+    weights: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,9 +136,10 @@ def contenders(values):
 
 
 def main(values):
-    job = Job(values)
-    for contender in contenders(values):
-        frozen = contender.open()
+    chosen = contenders(values)
+    job = Job(values, SharedNetworks(TunerOptions(values.progress), len(chosen)))
+    for contender in chosen:
+        frozen = job.open(contender)
         for name in values.targets:
             job.few_shot(contender, frozen, name)
         if contender.longer:
@@ -141,14 +153,24 @@ class Job:
 
     Args:
         values: The flags.
+        networks: The `SharedNetworks` of the contenders.
     """
 
-    def __init__(self, values):
+    def __init__(self, values, networks):
         self.values = values
+        self.networks = networks
         self.shots = tuple(sorted(map(int, values.shots)))
         self.runs = KeptRuns(values.out_dir, total=0)
         self.rows = []
         self.target = functools.cache(self._open_target)
+
+    def open(self, contender):
+        """Returns a contender's model, in a network that is compiled already if can be.
+
+        The one before it must not be used any more.
+        """
+        frozen = contender.open()
+        return self.networks.share(frozen) if contender.longer else frozen
 
     def _open_target(self, name):
         data = FewShotSet(sets.target(name, self.values.data_dir))
@@ -175,7 +197,7 @@ class Job:
         """Fine-tunes on all training images of a target."""
         data = self.target(name)
         recipe = self._rule(contender, self.values.full_steps).recipe(data.source)
-        tuner = FineTuner(frozen, data.source.num_classes, self.values.progress)
+        tuner = self.networks.tuner(frozen, data.source.num_classes)
         configuration = describe_recipe(recipe)
         run = self._get(
             frozen,
@@ -206,7 +228,7 @@ class Job:
             )
         if "finetune" in values.methods and contender.longer:
             rule = self._rule(contender, values.steps)
-            tuner = FineTuner(frozen, data.source.num_classes, values.progress)
+            tuner = self.networks.tuner(frozen, data.source.num_classes)
             yield FineTuning(data, rule.recipe, tuner)
 
     def _few_shot_run(self, frozen, data, method, count, seed):

@@ -20,6 +20,7 @@ import bit_keras
 from bit_keras.assets import doodles_folder
 from bit_keras.checkpoints.read import read_checkpoint
 from bit_keras.recipes.recipe import Recipe
+from bit_keras.workflows.fine_tuner import FineTuner
 
 DOODLES = {path.name for path in (doodles_folder() / "train").iterdir()}
 
@@ -211,7 +212,15 @@ def transferring(tmp_path, monkeypatch, without_xla, smallest):
 
 
 def test_transfer_fills_its_file_once(tmp_path, monkeypatch, transferring):
+    compiled = []
+
+    def compile_once(tuner, recipe, compile_=FineTuner._compile):
+        compiled.append(recipe)
+        compile_(tuner, recipe)
+
+    monkeypatch.setattr(FineTuner, "_compile", compile_once)
     rows = transfer.main(transferring)
+    assert len(compiled) == 1
     path = tmp_path / "transfer" / "transfer.json"
     assert json.loads(path.read_text()) == rows
     found = {(row["model"], row["method"], row["shots"]) for row in rows}
@@ -226,7 +235,7 @@ def test_transfer_fills_its_file_once(tmp_path, monkeypatch, transferring):
         assert row["median"] == np.median(row["accuracies"])
         assert row["min"] <= row["median"] <= row["max"]
 
-    monkeypatch.setattr(transfer.FineTuner, "run", None)
+    monkeypatch.setattr(FineTuner, "run", None)
     monkeypatch.setattr(transfer.Probe, "run", None)
     assert transfer.main(transferring) == rows
 
