@@ -30,6 +30,7 @@ import bit_keras
 from bit_keras.evaluation.fewshot import L2
 from bit_keras.evaluation.fewshot_report import summarize
 from bit_keras.workflows.fewshot_methods import FewShotSet, FineTuning, Probe
+from bit_keras.workflows.fewshot_options import FewShotOptions
 from bit_keras.workflows.fine_tuner import FrozenModel, describe_recipe
 from bit_keras.workflows.folders import write_json
 from bit_keras.workflows.kept_runs import KeptRuns
@@ -65,16 +66,6 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_integer(
         "full_steps", None, "With all; by default the HyperRule's.", flag_values=values
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class TunerOptions:
-    """What `SharedNetworks` asks of a job's options."""
-
-    progress: bool
-    batch_split: int = 1
-    remat: bool = False
-    weights: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +128,8 @@ def contenders(values):
 
 def main(values):
     chosen = contenders(values)
-    job = Job(values, SharedNetworks(TunerOptions(values.progress), len(chosen)))
+    options = FewShotOptions(progress=values.progress)
+    job = Job(values, SharedNetworks(options, len(chosen)))
     for contender in chosen:
         frozen = job.open(contender)
         for name in values.targets:
