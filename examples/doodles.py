@@ -12,7 +12,7 @@ PIXELS = 64
 def small_saved_model(outputs):
     """Returns the folder of a small SavedModel, exported on the first call.
 
-    It has random weights; `bit-keras export bit_m_r50x1` writes one that has learned.
+    It has random weights; `bit-keras export bit_t_r26x05` writes one that has learned.
     """
     folder = pathlib.Path("exports", f"bit_t_r26x05-{outputs}")
     if not folder.exists():

@@ -1,4 +1,4 @@
-"""The classes of ImageNet, in the order of the published networks' logits."""
+"""Names of classes, in the order of the logits of networks that have weights."""
 
 import collections
 import dataclasses
@@ -15,8 +15,9 @@ class LabelMap:
 
     Args:
         name: Name of the set.
-        ids: WordNet ids, such as `"n01440764"`.
-        lemmas: The words of each synset, such as `"tench, Tinca tinca"`.
+        ids: What tells classes apart: WordNet ids, such as `"n01440764"`, or set and
+            class, such as `"cifar10/cat"`.
+        lemmas: The words of each class, such as `"tench, Tinca tinca"`.
     """
 
     name: str
@@ -43,7 +44,7 @@ class LabelMap:
 
     @functools.cached_property
     def places(self):
-        """{WordNet id: place of its class}."""
+        """{id: place of its class}."""
         return {synset: place for place, synset in enumerate(self.ids)}
 
 
@@ -69,9 +70,24 @@ def imagenet21k():
     return _read("imagenet21k")
 
 
-LABEL_MAPS = {"imagenet2012": imagenet2012, "imagenet21k": imagenet21k}
-# By the number of classes; reading them takes longer.
-MAP_OF_COUNT = {1000: "imagenet2012", 21843: "imagenet21k"}
+@functools.cache
+def cifar10_quickdraw300():
+    """Returns the `LabelMap` of the 310 classes of `bit_t_r26x05`.
+
+    Those of CIFAR-10, and 300 of Quick, Draw! in the order of its set.
+    """
+    return _read("cifar10_quickdraw300")
+
+
+LABEL_MAPS = {
+    "imagenet2012": imagenet2012,
+    "imagenet21k": imagenet21k,
+    "cifar10_quickdraw300": cifar10_quickdraw300,
+}
+# Numbers of classes; reading the maps takes longer.
+COUNTS = {"imagenet2012": 1000, "imagenet21k": 21843, "cifar10_quickdraw300": 310}
+# What classes without names are taken for, by their number.
+MAP_OF_COUNT = {COUNTS[name]: name for name in ("imagenet2012", "imagenet21k")}
 
 
 def _read(name):
@@ -109,9 +125,11 @@ def find_label_map(class_names):
             or its ids.
     """
     class_names = tuple(class_names)
-    label_map = LABEL_MAPS.get(MAP_OF_COUNT.get(len(class_names)), lambda: None)()
-    if label_map and class_names in (label_map.class_names, label_map.ids):
-        return label_map
+    for name, count in COUNTS.items():
+        if count == len(class_names):
+            label_map = LABEL_MAPS[name]()
+            if class_names in (label_map.class_names, label_map.ids):
+                return label_map
     return None
 
 

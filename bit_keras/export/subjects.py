@@ -19,6 +19,8 @@ MAX_NAMES = 200
 # By the number of classes: which ones, and where their names are.
 CLASSES = {
     1000: f"ILSVRC-2012, in the order of <{BASE_URL}/ilsvrc2012_wordnet_lemmas.txt>",
+    310: "CIFAR-10 and of 300 of Quick, Draw!, in the order of "
+    "`bit_keras/assets/labels/cifar10_quickdraw300.tsv.gz`",
     21843: "ImageNet-21k, trained with a sigmoid, since several may be true of an "
     f"image, in the order of <{BASE_URL}/imagenet21k_wordnet_lemmas.txt>",
 }
@@ -188,7 +190,13 @@ def _describe(recipe):
 
 def _source(preset, family, paper):
     if family.kind == "small":
-        return ["Licence: Apache-2.0, as this package, which the weights belong to."]
+        return [
+            "Licence: Apache-2.0, as this package, which the weights belong to.",
+            "Training images: drawings of Google's Quick, Draw! dataset, CC BY 4.0; "
+            'CIFAR-10 (Krizhevsky, "Learning Multiple Layers of Features from Tiny '
+            'Images", 2009), which is published without a licence.',
+            f"Weights: `bit_keras/assets/{preset.asset}`, SHA-256 `{preset.sha256}`.",
+        ]
     pattern = preset.url
     if len(family.presets) > 1:
         task = preset.published_name.split("-", maxsplit=4)[-1]

@@ -129,7 +129,7 @@ class BiTClassifier(ReplicaTrainStep, keras.Model):
             path: A big_transfer or big_vision `.npz`, a big_transfer TF2 `.h5`, or a
                 timm state dict as `.safetensors`.
             num_classes: If given and not that of the file, the head has as many
-                classes and stays zero, with a warning that says so.
+                classes and stays zero.
             dtype: Dtype or policy of the backbone.
             **kwargs: Of `BiTClassifier`.
 
@@ -147,7 +147,7 @@ class BiTClassifier(ReplicaTrainStep, keras.Model):
         model = cls.from_architecture(
             checkpoint.architecture, num_classes, dtype, **kwargs
         )
-        assign_checkpoint(model, checkpoint)
+        assign_checkpoint(model, checkpoint, new_head=num_classes is not None)
         return model
 
     @classmethod
@@ -160,7 +160,7 @@ class BiTClassifier(ReplicaTrainStep, keras.Model):
             name: A preset's name, such as `"bit_m_r50x1"`, or the published one,
                 `"BiT-M-R50x1"`.
             num_classes: If given and not that of the preset, the head has as many
-                classes and stays zero, with a warning that says so.
+                classes and stays zero.
             weights: `"published"` downloads the file once, checks and caches it; a path
                 loads that file; `None` leaves random weights.
             dtype: Dtype or policy of the backbone.
@@ -186,7 +186,7 @@ class BiTClassifier(ReplicaTrainStep, keras.Model):
             kwargs.setdefault("class_names", preset.class_names)
         model = cls.from_architecture(preset.architecture, num_classes, dtype, **kwargs)
         if path is not None:
-            load_weights(model, path)
+            load_weights(model, path, new_head=num_classes is not None)
         return model
 
     @classmethod

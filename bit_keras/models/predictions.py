@@ -14,16 +14,17 @@ def decode_predictions(predictions, top=5, class_names=None, from_logits=True):
             probabilities.
         top: Number of classes to tell for each image, at least 1.
         class_names: The name of each class, such as `model.class_names`; or
-            `"imagenet2012"` or `"imagenet21k"`. By default 1,000 classes are taken for
-            those of ILSVRC-2012, 21,843 for those of ImageNet-21k in BiT-M's order, and
-            others are called by number.
+            `"imagenet2012"`, `"imagenet21k"` or `"cifar10_quickdraw300"`. By default
+            1,000 classes are taken for those of ILSVRC-2012, 21,843 for those of
+            ImageNet-21k in BiT-M's order, and others are called by number.
         from_logits: Whether a softmax makes probabilities of the predictions; without
             it they are told as they are.
 
     Returns:
         A list with one list for each image, of tuples (id, name, probability), the
-        likeliest first: the id is that of WordNet for the classes of ImageNet, and else
-        the number of the class, from 0. Of equal ones the lowest number comes first.
+        likeliest first: the id is that of WordNet for the classes of ImageNet, set and
+        class for those of `bit_t_r26x05`, and else the number of the class, from 0. Of
+        equal ones the lowest number comes first.
 
     Raises:
         InputError: If the predictions are not such a matrix, or the names not of as

@@ -88,6 +88,7 @@ class Preset:
         url: Address of the `.npz`, or `None`.
         h5_url: Address of the same weights as TF2 `.h5`, or `None`.
         asset: Name of a weight file that comes with the package, or `None`.
+        sha256: Hexadecimal SHA-256 of that file, or `None`.
         label_map: What names the classes, a key of `LABEL_MAPS`, or `None`.
         value_range: Range of the pixel values.
         licence: Licence of the weights.
@@ -105,6 +106,7 @@ class Preset:
     url: str | None = None
     h5_url: str | None = None
     asset: str | None = None
+    sha256: str | None = None
     label_map: str | None = None
     value_range: tuple[float, float] = (-1.0, 1.0)
     licence: str = "Apache-2.0"
@@ -342,10 +344,13 @@ def _small():
     yield Preset(
         name="bit_t_r26x05",
         published_name="bit_t_r26x05",
-        architecture=Architecture.from_depth(26, 0.5),
-        image_size=128,
+        architecture=Architecture.from_depth(26, 0.5, 310),
+        image_size=64,
         asset="bit_t_r26x05.npz",
-        source="A small BiT for quick runs, of this package alone",
+        sha256="3612f44d62c44906588a68bd5c44925155f29b4213f91e966484fc0c673ec18b",
+        source="Trained on the photos of CIFAR-10 and drawings of 300 classes of "
+        "Quick, Draw!; of this package alone",
+        label_map="cifar10_quickdraw300",
     )
 
 

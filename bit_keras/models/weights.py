@@ -11,19 +11,18 @@ from bit_keras.checkpoints.write import write_npz, write_safetensors
 from bit_keras.errors import InputError, first_line
 
 
-def load_weights(model, path):
+def load_weights(model, path, new_head=False):
     """Loads a weight file into a model; a failure leaves the model as it was.
 
     Args:
         model: A `BiTClassifier` or `BiTBackbone`.
         path: A big_transfer or big_vision `.npz`, a big_transfer TF2 `.h5`, a timm
             state dict as `.safetensors`, or a Keras `.weights.h5` of the same model.
+        new_head: Whether the model is meant to keep its own head where that of the file
+            has another number of classes; by default a warning says that it does.
 
     Raises:
         InputError: If the file is damaged or holds another network; says which.
-
-    A head of another number of classes is left out, with a warning that says so; the
-    model keeps its own.
 
     Example:
 
@@ -32,11 +31,16 @@ def load_weights(model, path):
     if str(path).endswith(".weights.h5"):
         _load_keras_weights(model, path)
     else:
-        assign_checkpoint(model, read_checkpoint(path))
+        assign_checkpoint(model, read_checkpoint(path), new_head)
 
 
-def assign_checkpoint(model, checkpoint):
+def assign_checkpoint(model, checkpoint, new_head=False):
     """Copies the tensors of a `Checkpoint` into the variables of a model.
+
+    Args:
+        model: A `BiTClassifier` or `BiTBackbone`.
+        checkpoint: The `Checkpoint`.
+        new_head: As in `load_weights`.
 
     Raises:
         InputError: If the checkpoint holds another network, before anything is copied.
@@ -48,11 +52,12 @@ def assign_checkpoint(model, checkpoint):
         raise InputError(_describe_mismatch(checkpoint, wanted))
     variables = model.named_variables()
     if wanted.num_classes not in (0, held.num_classes):
-        warnings.warn(
-            f"{checkpoint.path.name} holds {held}: its head is left out, and the "
-            f"model's own for {wanted.num_classes} classes stays as it is.",
-            stacklevel=3,
-        )
+        if not new_head:
+            warnings.warn(
+                f"{checkpoint.path.name} holds {held}: its head is left out, and the "
+                f"model's own for {wanted.num_classes} classes stays as it is.",
+                stacklevel=3,
+            )
         for name in (names.HEAD_KERNEL, names.HEAD_BIAS):
             del variables[name]
     for name, tensor in checkpoint.tensors():

@@ -7,7 +7,7 @@ import pathlib
 
 import tensorflow as tf
 
-from bit_keras.checkpoints.fetch import cache_folder, cached_path
+from bit_keras.checkpoints.fetch import cached_path
 from bit_keras.errors import InputError, RunError, first_line
 from bit_keras.export.families import handle_of
 from bit_keras.models.presets import PRESETS
@@ -89,16 +89,11 @@ def export_all(weights_dir=None, out_dir=EXPORTS, **options):
         The names of the presets that there are exports of now.
 
     Raises:
-        InputError: If there is no weight file at all.
+        InputError: If there is no weight file of a preset in `weights_dir`.
         RunError: At the end, if presets could not be exported; says which and why.
     """
     options, failures = ExportOptions.of(options), {}
     weights = _find_weights(weights_dir)
-    if not weights:
-        raise InputError(
-            f"There is no weight file of a preset in {weights_dir or cache_folder()}; "
-            "download one, or give the folder of such files as `weights_dir`."
-        )
     for preset, file in weights.items():
         try:
             _export_missing(place_of_preset(preset, out_dir), file, options)
@@ -152,19 +147,28 @@ def _carry_out(jobs, place, model, weights, options):
 
 def _find_weights(folder):
     """Returns {preset: its weight file on this machine}."""
-    given = {}
-    if folder is not None:
-        folder = pathlib.Path(folder)
-        if not folder.is_dir():
-            raise InputError(f"`weights_dir` must be a folder. Received: {folder}")
-        # The .npz files later, since their values count if there are both.
-        for suffix in reversed(WEIGHT_SUFFIXES):
-            given |= {path.stem: path for path in sorted(folder.rglob(f"*{suffix}"))}
+    given = {} if folder is None else _given_weights(pathlib.Path(folder))
     found = {
         preset: given.get(preset.published_name) or _kept_weights(preset)
         for preset in PRESETS.values()
     }
     return {preset: weights for preset, weights in found.items() if weights}
+
+
+def _given_weights(folder):
+    """Returns {stem: path} of the weight files in and below a folder."""
+    if not folder.is_dir():
+        raise InputError(f"`weights_dir` must be a folder. Received: {folder}")
+    given = {}
+    # The .npz files later, since their values count if there are both.
+    for suffix in reversed(WEIGHT_SUFFIXES):
+        given |= {path.stem: path for path in sorted(folder.rglob(f"*{suffix}"))}
+    if not any(preset.published_name in given for preset in PRESETS.values()):
+        raise InputError(
+            f"There is no weight file of a preset in {folder}; give a folder that has "
+            "one, such as BiT-M-R50x1.npz."
+        )
+    return given
 
 
 def _kept_weights(preset):

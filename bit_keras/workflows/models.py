@@ -116,8 +116,7 @@ def open_start_model(model, num_classes, weights=None):
         model: As in `open_model`.
         num_classes: Number of classes of the new head.
         weights: For a preset: the path of a weight file, or `"none"`; by default the
-            published weights. A preset whose weights are to come with the package
-            starts from random ones while they do not.
+            published weights.
 
     Returns:
         The `BiTClassifier`, and whether its weights are random.
@@ -126,16 +125,8 @@ def open_start_model(model, num_classes, weights=None):
         InputError: As `open_model`.
         RunError: As `open_model`.
     """
-    if weights is None:
-        weights = "none" if _awaits_bundled_weights(model) else "published"
+    weights = weights or "published"
     return open_model(model, num_classes, weights), weights == "none"
-
-
-def _awaits_bundled_weights(model):
-    if is_path(model):
-        return False
-    preset = get_preset(model)
-    return preset.asset is not None and not preset.has_weights
 
 
 def check_model(model):

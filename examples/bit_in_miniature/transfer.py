@@ -137,7 +137,6 @@ def main(values):
         if contender.longer:
             for name in values.full:
                 job.full(contender, frozen, name)
-    return job.rows
 
 
 class Job:

@@ -72,7 +72,7 @@ def test_names_that_are_given():
         ),
         (
             {"predictions": np.zeros((1, 3)), "class_names": "imagenet"},
-            "one of imagenet2012, imagenet21k. Received: 'imagenet'",
+            "one of imagenet2012, imagenet21k, cifar10_quickdraw300. Received: 'ima",
         ),
     ],
 )
@@ -87,6 +87,7 @@ def test_presets_name_their_classes_where_they_are_known():
         for name, preset in PRESETS.items()
         if preset.class_names
     }
+    assert known.pop("bit_t_r26x05") == 310
     assert len(known) == 6 + 6 + 6 + 4  # S, M, M fine-tuned, distilled.
     for name, count in known.items():
         assert count == PRESETS[name].architecture.num_classes
@@ -130,9 +131,8 @@ def test_no_names_for_what_the_weights_do_not_tell(tiny_preset):
     for arguments in ({"weights": None}, {"weights": None, "num_classes": 1000}):
         model = bit_keras.BiTClassifier.from_preset("bit_s_r50x1", **arguments)
         assert model.class_names is None
-    with pytest.warns(UserWarning, match="head"):
-        model = bit_keras.BiTClassifier.from_preset(
-            "bit_s_r50x1", weights=tiny_preset, num_classes=7
-        )
+    model = bit_keras.BiTClassifier.from_preset(
+        "bit_s_r50x1", weights=tiny_preset, num_classes=7
+    )
     assert model.class_names is None
     assert bit_keras.BiTClassifier.from_checkpoint(tiny_preset).class_names is None

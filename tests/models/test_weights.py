@@ -70,13 +70,21 @@ def test_saved_npz_has_the_published_names_and_shapes(tmp_path):
         assert_equal(dict(saved), tensors)
 
 
-def test_a_head_for_other_classes_stays_zero_and_says_so(tmp_path):
+def test_a_head_for_other_classes_stays_zero(tmp_path):
     path = write_checkpoint(tmp_path / "five.npz")
-    with pytest.warns(UserWarning, match="with 5 classes: its head is left out.* 3 cl"):
-        model = bit_keras.BiTClassifier.from_checkpoint(path, num_classes=3)
+    model = bit_keras.BiTClassifier.from_checkpoint(path, num_classes=3)
     expected = values(bit_keras.BiTClassifier.from_checkpoint(path))
     expected[HEAD_KERNEL] = np.zeros((2048, 3))
     expected[HEAD_BIAS] = np.zeros(3)
+    assert_equal(values(model), expected)
+
+
+def test_a_head_that_does_not_fit_is_told_of(tmp_path):
+    path = write_checkpoint(tmp_path / "five.npz")
+    model = bit_keras.BiTClassifier(bit_keras.BiTBackbone(units=UNITS), 3)
+    with pytest.warns(UserWarning, match="with 5 classes: its head is left out.* 3 cl"):
+        bit_keras.load_weights(model, path)
+    expected = values(bit_keras.BiTClassifier.from_checkpoint(path, num_classes=3))
     assert_equal(values(model), expected)
 
 

@@ -10,6 +10,9 @@ from bit_keras.errors import InputError
 from bit_keras.recipes.hyperrule import (
     DIFFERENCES,
     LIGHT,
+    LIGHT_FROM_SCRATCH,
+    LIGHT_RATE,
+    LIGHT_RATE_FROM_SCRATCH,
     PUBLICATIONS,
     VARIANTS,
     HyperRule,
@@ -164,11 +167,16 @@ def test_warm_up_and_decays_follow_the_number_of_steps():
 
 
 def test_the_light_setting_is_the_rule_scaled():
-    light = HyperRule.light(28, 28, 800)
-    assert light == HyperRule(28, 28, 800).scaled(**LIGHT)
-    scratch = HyperRule.light(28, 28, 800, from_scratch=True)
-    rate = scratch.base_learning_rate
-    assert scratch == dataclasses.replace(light, base_learning_rate=rate)
+    rule = HyperRule(28, 28, 800)
+    for sizes, rate, from_scratch in (
+        (LIGHT, LIGHT_RATE, False),
+        (LIGHT_FROM_SCRATCH, LIGHT_RATE_FROM_SCRATCH, True),
+    ):
+        light = HyperRule.light(28, 28, 800, from_scratch)
+        scaled = rule.scaled(**sizes)
+        assert light == dataclasses.replace(scaled, base_learning_rate=rate)
+        assert light.warmup_steps == light.steps / 5
+        assert light.decay_steps == tuple(light.steps * d / 10 for d in (4, 6, 8))
 
 
 def test_a_report_gives_the_recipe_back():
@@ -190,8 +198,6 @@ def test_description_says_whether_it_is_the_rule():
     assert paper.describe().startswith("BiT-HyperRule of the paper: 10,000 steps")
     larger = rule.scaled(batch_size=1024)
     assert larger.describe().startswith("changed setting of the BiT-HyperRule")
-    scratch = HyperRule.light(28, 28, 800, from_scratch=True)
-    assert scratch.base_learning_rate > 10 * light.base_learning_rate
     assert json.loads(json.dumps(light.to_dict()))["crop"] == light.crop
 
 
