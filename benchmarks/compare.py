@@ -3,15 +3,25 @@
     python benchmarks/compare.py --out compare.json
 
 Each contender runs in a process of its own, one after another, on random images that
-lie on the device: `bit_keras` as `fit` and `predict` run it; the same without its own
-kernels for GPUs (`xla`); without any normalization (`bare`), which is what the
-convolutions take and a bound for all; BiT written with Keras's own layers (`textbook`);
-and timm's model, eager and compiled. Inference of `bit_keras` is that of the serving
-form. `--torch` names a Python that has PyTorch and timm, if this one has not.
+lie on the device: `bit_keras` as `fit` and `predict` run it; BiT written with Keras's
+own layers (`textbook`); and timm's model, eager and compiled. Inference of `bit_keras`
+is that of the serving form. `--torch` names a Python that has PyTorch and timm, if this
+one has not.
+
+What parts of it cost is told by contenders that leave one out: the forms and kernels
+for the device (`xla`), XLA (`graph`), weight standardization (`stored`; in inference
+the serving form is that already, and `unfolded` puts it back), and all normalization
+(`bare`), which is what the convolutions take and a bound for all:
+
+    python benchmarks/compare.py --contenders=bit_keras,xla,graph,stored,unfolded,bare
+
+On machines whose speed wavers, `--rounds=3` lets all contenders run three times, in
+turns; the median one counts, and all are kept.
 """
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -23,6 +33,8 @@ import time
 
 from absl import app, flags
 
+# Contenders that a mode has no use for.
+NOT_IN = {"train": ("unfolded",), "infer": ("stored",)}
 FLAGS = flags.FLAGS
 flags.DEFINE_list(
     "contenders",
@@ -37,6 +49,7 @@ flags.DEFINE_integer("batch_size", 128, "Images in a step.")
 flags.DEFINE_integer("size", 224, "Pixels of the images.")
 flags.DEFINE_enum("precision", "bfloat16", ["float32", "bfloat16"], "Numbers.")
 flags.DEFINE_integer("steps", 20, "Steps of a measurement; the median of five counts.")
+flags.DEFINE_integer("rounds", 1, "Runs of each contender.", lower_bound=1)
 flags.DEFINE_integer("seconds", 600, "Longest time that a contender may take.")
 flags.DEFINE_string("torch", sys.executable, "Python that has PyTorch and timm.")
 flags.DEFINE_string("out", None, "JSON file for the figures.")
@@ -67,12 +80,11 @@ def keras_contender(name, mode):
 
     import bit_keras
     from bit_keras.layers import GroupNorm
-    from bit_keras.workflows.benchmark_steps import inference_step, training_step
 
     policy = "mixed_bfloat16" if FLAGS.precision == "bfloat16" else "float32"
     keras.config.set_dtype_policy(policy)
     rule = bit_keras.HyperRule(FLAGS.size, FLAGS.size, num_examples=1)
-    arguments = {**rule.compile_args(), "jit_compile": True}
+    arguments = {**rule.compile_args(), "jit_compile": name != "graph"}
     if name == "textbook":
         step = textbook_step(mode, arguments)
     else:
@@ -81,9 +93,11 @@ def keras_contender(name, mode):
         backbone = bit_keras.BiTBackbone(depth=FLAGS.depth, width=FLAGS.width)
         model = bit_keras.BiTClassifier(backbone, FLAGS.classes)
         if name == "xla":
-            turn_off_gpu_kernels()
-        make_step = training_step if mode == "train" else inference_step
-        step = make_step(model, FLAGS.size, arguments)(FLAGS.batch_size)
+            turn_off_fast_forms()
+        if name == "stored":
+            for conv in model.backbone.convolutions():
+                conv.standardizes = False
+        step = model_step(model, mode, arguments, name == "unfolded")
     first, seconds = measure(step, lambda result: result.numpy())
     peak = None
     if tf.config.list_physical_devices("GPU"):
@@ -94,11 +108,32 @@ def keras_contender(name, mode):
     }
 
 
-def turn_off_gpu_kernels():
-    from bit_keras.layers import gpu_kernels
-    from bit_keras.models import train_step
+def model_step(model, mode, arguments, unfolded):
+    """Returns a step of a `BiTClassifier`, to be called without arguments."""
+    import tensorflow as tf
 
-    gpu_kernels.supported = train_step.supported = lambda: False
+    from bit_keras.layers.fast_forms import using_fast_forms
+    from bit_keras.workflows.benchmark_steps import inference_step, training_step
+
+    if mode == "train":
+        return training_step(model, FLAGS.size, arguments)(FLAGS.batch_size)
+    if not unfolded:
+        return inference_step(model, FLAGS.size, arguments)(FLAGS.batch_size)
+    shape = (FLAGS.batch_size, FLAGS.size, FLAGS.size, 3)
+    images = tf.random.stateless_uniform(shape, (0, 0), -1, 1)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def compute():
+        with using_fast_forms(True):
+            return model(images, training=False)
+
+    return lambda: compute()[0]
+
+
+def turn_off_fast_forms():
+    from bit_keras.layers import cpu_forms, gpu_kernels
+
+    gpu_kernels.supported = cpu_forms.supported = lambda: False
 
 
 def without_normalization(self, inputs, hands_on=False):
@@ -267,12 +302,29 @@ def main(_):
         "date": time.strftime("%Y-%m-%d"),
         "runs": {mode: {} for mode in FLAGS.modes},
     }
-    for mode in FLAGS.modes:
-        for name in FLAGS.contenders:
-            report["runs"][mode][name] = run_child(name, mode)
-            print(mode, name, json.dumps(report["runs"][mode][name]), flush=True)
+    rounds = {}
+    for _ in range(FLAGS.rounds):
+        for mode, name in itertools.product(FLAGS.modes, FLAGS.contenders):
+            if name in NOT_IN.get(mode, ()):
+                continue
+            runs = rounds.setdefault((mode, name), [])
+            runs.append(run_child(name, mode))
+            report["runs"][mode][name] = median_run(runs)
+            print(mode, name, json.dumps(runs[-1]), flush=True)
             if FLAGS.out:
                 pathlib.Path(FLAGS.out).write_text(json.dumps(report, indent=1))
+
+
+def median_run(runs):
+    """Returns the run of median speed, with the speeds of all where there are several.
+
+    Of an even number of runs it is the slower of the two in the middle.
+    """
+    whole = sorted((r for r in runs if "failed" not in r), key=lambda r: r["images/s"])
+    if len(runs) == 1 or not whole:
+        return runs[-1]
+    speeds = [run.get("images/s") for run in runs]
+    return {**whole[(len(whole) - 1) // 2], "images/s of all rounds": speeds}
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@ from matplotlib.figure import Figure
 NAMES = {
     "bit_keras": "bit_keras",
     "xla": "bit_keras,\nkernels of XLA",
+    "graph": "bit_keras\nwithout XLA",
+    "stored": "bit_keras without\nstandardization",
+    "unfolded": "bit_keras,\nstandardizing",
     "bare": "bit_keras without\nany normalization",
     "textbook": "layers of Keras",
     "timm": "timm, eager",

@@ -7,6 +7,7 @@ result; so does the backward pass, and between the two nothing is kept but the i
 
 import tensorflow as tf
 
+from bit_keras.layers.cpu_forms import mean_over
 from bit_keras.layers.gradients import custom_gradient
 
 
@@ -42,19 +43,19 @@ def group_normalize(x, gamma, beta, groups, epsilon, relu):
                 # Computed anew, which costs less than to keep and read `y`.
                 dy = tf.where(centred * scale + beta > 0, dy, tf.zeros_like(dy))
             standard = centred * inverse
-            dbeta = tf.reduce_sum(dy, _SPACE, keepdims=True)
-            dgamma = tf.reduce_sum(dy * standard, _SPACE, keepdims=True)
+            dbeta = mean_over(dy, _SPACE)
+            dgamma = mean_over(dy * standard, _SPACE)
             # The derivative of mean and deviation: without what lies along the
             # constant and along the normalized values of the group.
-            pixels = tf.cast(tf.reduce_prod(tf.shape(x)[1:3]), gamma.dtype)
-            constant = _group_mean(dbeta * gamma, groups) / pixels
-            along = _group_mean(dgamma * gamma, groups) / pixels
+            constant = _group_mean(dbeta * gamma, groups)
+            along = _group_mean(dgamma * gamma, groups)
             dx = (dy * gamma - constant - standard * along) * inverse
+            pixels = tf.cast(tf.reduce_prod(tf.shape(x)[1:3]), gamma.dtype)
             every_image = (0, 1, 2)
             return (
                 tf.cast(dx, x.dtype),
-                tf.reduce_sum(dgamma, every_image),
-                tf.reduce_sum(dbeta, every_image),
+                tf.reduce_sum(dgamma, every_image) * pixels,
+                tf.reduce_sum(dbeta, every_image) * pixels,
             )
 
         return y, gradient
@@ -72,8 +73,8 @@ def _statistics(x, groups, epsilon):
     # deviations from the mean, at most, as the root of the number of values.
     origin = x[:, :1, :1, :]
     centred = x - origin
-    mean = tf.reduce_mean(centred, _SPACE, keepdims=True)
-    variance = tf.reduce_mean(tf.square(centred), _SPACE, keepdims=True)
+    mean = mean_over(centred, _SPACE)
+    variance = mean_over(tf.square(centred), _SPACE)
     variance = tf.nn.relu(variance - tf.square(mean))
     mean += origin
     # Of each channel so far; those of the group follow exactly.

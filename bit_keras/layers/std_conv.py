@@ -5,7 +5,11 @@ import tensorflow as tf
 from keras import ops
 
 from bit_keras.errors import InputError
+from bit_keras.layers import cpu_forms
 from bit_keras.layers.convolution import convolve
+from bit_keras.layers.cpu_forms import mean_over
+
+_INPUTS = (0, 1, 2)
 
 
 def standardize(kernel, epsilon=1e-10):
@@ -25,9 +29,34 @@ def standardize(kernel, epsilon=1e-10):
     Source: Qiao et al., "Weight Standardization", arXiv 1903.10520; constants of
     google-research/big_transfer, `bit_tf2/models.py`.
     """
-    centred = kernel - ops.mean(kernel, axis=(0, 1, 2), keepdims=True)
-    variance = ops.mean(ops.square(centred), axis=(0, 1, 2), keepdims=True)
-    return centred / ops.sqrt(variance + epsilon)
+    kernel = tf.convert_to_tensor(kernel)
+    if cpu_forms.enabled():
+        return _standardize_with_gradient(kernel, epsilon)
+    standard, _ = _standardized(kernel, epsilon)
+    return standard
+
+
+def _standardized(kernel, epsilon):
+    """Returns the kernel, and 1 / deviation of each output channel."""
+    centred = kernel - mean_over(kernel, _INPUTS)
+    deviation = tf.sqrt(mean_over(tf.square(centred), _INPUTS) + epsilon)
+    return centred / deviation, 1 / deviation
+
+
+def _standardize_with_gradient(kernel, epsilon):
+    """Standardizes, with a gradient that passes over the kernel twice and no more."""
+
+    @tf.custom_gradient
+    def standardized(kernel):
+        standard, inverse = _standardized(kernel, epsilon)
+
+        def gradient(dy):
+            along = mean_over(dy * standard, _INPUTS)
+            return (dy - mean_over(dy, _INPUTS) - standard * along) * inverse
+
+        return standard, gradient
+
+    return standardized(kernel)
 
 
 @keras.saving.register_keras_serializable("bit_keras")

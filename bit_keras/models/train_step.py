@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from bit_keras.errors import InputError
-from bit_keras.layers.gpu_kernels import supported, using_gpu_kernels
+from bit_keras.layers.fast_forms import using_fast_forms
 from bit_keras.models.distributed_fit import DistributedFit
 
 
@@ -118,7 +118,7 @@ class ReplicaTrainStep(DistributedFit):
         which fill up the last batch, do not count.
         """
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
-        with self._using_gpu_kernels(self.jit_compile):
+        with self._using_fast_forms(self.jit_compile):
             logits = self(images, training=False)
         loss = self.compute_loss(images, labels, logits, weights, training=False)
         self._track_loss(loss * self._num_replicas(), images, weights)
@@ -126,12 +126,11 @@ class ReplicaTrainStep(DistributedFit):
 
     def predict_step(self, data):
         """Returns the logits. Called by Keras's `predict`."""
-        with self._using_gpu_kernels(self.jit_compile):
+        with self._using_fast_forms(self.jit_compile):
             return super().predict_step(data)
 
-    def _using_gpu_kernels(self, is_compiled):
-        allowed = supported() if self.gpu_kernels == "auto" else self.gpu_kernels
-        return using_gpu_kernels(bool(allowed and is_compiled))
+    def _using_fast_forms(self, is_compiled):
+        return using_fast_forms(is_compiled, self.gpu_kernels)
 
     def _track_loss(self, loss, images, weights):
         """Counts a loss that is the mean over the rows of a batch."""
@@ -180,7 +179,7 @@ class ReplicaTrainStep(DistributedFit):
 
     def _one_part(self, images, labels, weights):
         variables = [variable.value for variable in self.trainable_variables]
-        with self._using_gpu_kernels(self.jit_compile or self.compiles_replicas):
+        with self._using_fast_forms(self.jit_compile or self.compiles_replicas):
             with tf.GradientTape() as tape:
                 logits = self(images, training=True)
                 loss = self.compute_loss(images, labels, logits, weights, training=True)

@@ -6,8 +6,7 @@ import tensorflow as tf
 
 from bit_keras.data.load import rule_for, train_batches
 from bit_keras.export.fold import computing_with
-from bit_keras.layers import gpu_kernels
-from bit_keras.layers.gpu_kernels import using_gpu_kernels
+from bit_keras.layers.fast_forms import using_fast_forms
 
 
 def inference_step(model, image_size, compile_args):
@@ -25,13 +24,12 @@ def inference_step(model, image_size, compile_args):
     convolutions = model.backbone.convolutions()
     for conv in convolutions:
         conv.kernel.assign(conv.standardized_kernel())
-    # As `predict` has it.
-    fast = bool(compile_args["jit_compile"]) and gpu_kernels.supported()
+    compiled = compile_args["jit_compile"]
 
     def step_of(batch_size):
-        @tf.function(jit_compile=compile_args["jit_compile"], autograph=False)
+        @tf.function(jit_compile=compiled, autograph=False)
         def compute(images):
-            with computing_with([], convolutions), using_gpu_kernels(fast):
+            with computing_with([], convolutions), using_fast_forms(compiled):
                 return model(images, training=False)
 
         images = _images(batch_size, image_size)

@@ -93,7 +93,7 @@ def test_a_train_step_of_fast_paths_is_a_train_step(monkeypatch):
 
 def test_only_steps_that_xla_compiles_may_use_them(monkeypatch):
     seen = []
-    monkeypatch.setattr("bit_keras.models.train_step.supported", lambda: True)
+    monkeypatch.setattr(gpu_kernels, "supported", lambda: True)
     monkeypatch.setattr(gpu_kernels, "can_normalize", lambda *_: seen.append(1))
     model = bit_keras.BiTClassifier(bit_keras.BiTBackbone(units=(1, 1, 1, 1)), 3)
     images = np.zeros((2, 32, 32, 3), np.float32)

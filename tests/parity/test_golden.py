@@ -12,6 +12,7 @@ from parity import make_checkpoint as inputs
 
 import bit_keras
 from bit_keras.checkpoints.names import HEAD_BIAS, HEAD_KERNEL
+from bit_keras.layers.fast_forms import using_fast_forms
 from bit_keras.recipes.optimizers import FORMS, MomentumSGD
 
 GOLDEN = np.load(pathlib.Path(__file__).with_name("golden.npz"))
@@ -106,6 +107,23 @@ def test_features_and_logits(case, dtype):
 
 
 @pytest.mark.parametrize(
+    ("dtype", "tolerance"), [("float32", 5e-5), ("float64", 1e-12)]
+)
+def test_features_by_fast_forms(dtype, tolerance):
+    """Of a step that XLA compiles for this machine."""
+    case = next(case for case in META["forward"] if case["case"] == "r50x1/128x128")
+    model = case_model(case, dtype)
+
+    @tf.function(jit_compile=True)
+    def features(images):
+        with using_fast_forms(True):
+            return model.features(images)
+
+    actual = features(tf.constant(case_images(case), dtype))
+    assert relative_l2(actual, GOLDEN["forward/r50x1/128x128/features"]) <= tolerance
+
+
+@pytest.mark.parametrize(
     ("case", "dtype"),
     [
         pytest.param(case, dtype, id=f"{case['case']}-{dtype}")
@@ -144,11 +162,13 @@ def test_mixed_precision_on_r50x1(policy, bound):
     assert bound / 10 < deviation < bound
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    ("jit_compile", "fast_forms"), [(False, False), (True, False), (True, True)]
+)
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [("float32", 1e-4), ("float64", 1e-12)]
 )
-def test_gradients(dtype, tolerance, jit_compile):
+def test_gradients(dtype, tolerance, jit_compile, fast_forms):
     meta = META["gradient"]
     model = model_of((1, 1, 1, 1), 1, 10, 1, 1.0, dtype)
     images = tf.constant(
@@ -159,13 +179,16 @@ def test_gradients(dtype, tolerance, jit_compile):
 
     @tf.function(jit_compile=jit_compile)
     def loss_and_gradients(images):
-        with tf.GradientTape() as tape:
-            tape.watch(images)
-            loss = tf.reduce_mean(
-                tf.nn.sparse_softmax_cross_entropy_with_logits(labels, model(images))
-            )
-        sources = [variable.value for variable in variables.values()]
-        return loss, tape.gradient(loss, [images, *sources])
+        sources = [images, *(variable.value for variable in variables.values())]
+        with using_fast_forms(fast_forms):
+            with tf.GradientTape() as tape:
+                tape.watch(images)
+                loss = tf.reduce_mean(
+                    tf.nn.sparse_softmax_cross_entropy_with_logits(
+                        labels, model(images)
+                    )
+                )
+            return loss, tape.gradient(loss, sources)
 
     loss, gradients = loss_and_gradients(images)
     assert abs(float(loss) - GOLDEN["gradient/loss"]) <= tolerance
