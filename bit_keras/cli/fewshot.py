@@ -93,7 +93,8 @@ def define_flags(values):
         "image_size",
         None,
         "Pixels that images are resized to, for both methods. By default the recipe's: "
-        "128, or 480 for large images; 32 in the light setting.",
+        "128, or 480 for large images; in the light setting 64, or 32 where the weights "
+        "are random.",
         lower_bound=32,
         flag_values=values,
     )

@@ -3,7 +3,8 @@
     python examples/bit_in_miniature/figures.py --transfer OUT/transfer/transfer.json \\
         --components OUT/components.json --snapshots OUT/snapshots --out_dir FIGURES
 
-Each picture is narrow enough to be read on a phone. What has no file is left out.
+Each picture is narrow enough to be read on a phone, but for `readme.png`. What has no
+file is left out, and so are models that lack a run which another one has.
 """
 
 import json
@@ -20,34 +21,44 @@ from bit_keras.files import make_folder
 
 LINES = (
     # Colour, marker, style.
-    (BLUE, "o", "-"),
-    (VERMILION, "s", "-"),
     (GREEN, "^", "-"),
-    (GREY, "D", "--"),
-    (INK, "v", "--"),
+    (PURPLE, "X", "-"),
+    (BLUE, "o", "-"),
+    (VERMILION, "s", "--"),
     (BROWN, "P", ":"),
-    (PURPLE, "X", ":"),
+    (INK, "v", ":"),
+    (GREY, "D", "--"),
 )
 # In inches: two panels side by side.
 PANEL, GAP_ACROSS, GAP_DOWN, COLUMNS = (1.75, 1.4), 0.45, 0.55, 2
+# Targets of the picture for the front page, beside the mean.
+HEADLINE = ("quickdraw45", "mnist")
+METHODS = {"finetune": "fine-tuning", "probe": "linear probe"}
 # Classes of a PCA that are told apart by colour; the others are grey.
 NAMED_CLASSES = 6
 
 
 def define_flags(values=flags.FLAGS):
-    flags.DEFINE_string("transfer", None, "transfer.json", flag_values=values)
+    flags.DEFINE_list("transfer", [], "Files transfer.json.", flag_values=values)
     flags.DEFINE_string("components", None, "components.json", flag_values=values)
     flags.DEFINE_string("snapshots", None, "Of snapshots.py.", flag_values=values)
     flags.DEFINE_string("out_dir", "figures", "For pictures.", flag_values=values)
     flags.DEFINE_string("largest", "R50x1", "Model of all sets.", flag_values=values)
-    flags.DEFINE_string("method", "finetune", "Or probe.", flag_values=values)
+    flags.DEFINE_enum(
+        "method", "finetune", METHODS, "Way to learn.", flag_values=values
+    )
+    flags.DEFINE_list(
+        "shots", ["1", "5", "10", "25"], "Examples of each class.", flag_values=values
+    )
+    flags.DEFINE_bool("sizes", True, "Draw networks on L, too.", flag_values=values)
 
 
 def main(values):
     out_dir = pathlib.Path(values.out_dir)
     make_folder(out_dir)
-    if values.transfer:
-        draw_transfer(read(values.transfer), values.largest, values.method, out_dir)
+    rows = [row for path in values.transfer for row in read(path)]
+    if chosen := select(rows, values.method, tuple(map(int, values.shots))):
+        draw_transfer(chosen, values, out_dir)
     if values.components:
         components(read(values.components), out_dir / "components.png")
     if values.snapshots:
@@ -62,23 +73,38 @@ def read(path):
     return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
 
 
-def draw_transfer(rows, largest, method, out_dir):
-    """Draws accuracy by examples per class, for upstream sets and for sizes on L."""
-    by_set = {f"{name}-{largest}": f"{name}, {largest}" for name in "SML"}
-    by_set |= {
+def draw_transfer(rows, values, out_dir):
+    """Draws accuracy by examples per class: for upstream sets, sizes, the front page.
+
+    Args:
+        rows: Of `transfer.json`, of one method.
+        values: The flags.
+        out_dir: Folder for pictures.
+    """
+    largest, method = values.largest, values.method
+    pretrained = {f"{name}-{largest}": f"{name}, {largest}" for name in "SML"}
+    scratch = {
         f"scratch-{largest}": "random weights",
         f"scratch5-{largest}": "random weights, 5 x steps",
-        "pixels": "probe of pixels",
     }
+    by_set = pretrained | scratch | {"pixels": "probe of pixels"}
+    title = f"Transfer by {METHODS[method]}"
+    if chosen := complete(rows, by_set):
+        words = "test accuracy by examples per class: median, least, most"
+        curves(chosen, by_set, title, words, out_dir / f"{method}.png")
+        if method == "finetune" and _has_headline(chosen, largest):
+            headline(chosen, largest, out_dir / "readme.png")
     sizes = sorted({row["model"] for row in rows if row["model"].startswith("L-")})
     by_size = {name: name.removeprefix("L-") for name in sorted(sizes, key=_size)}
-    chosen = select(rows, method)
-    if any(row["model"] in by_set for row in chosen):
-        words = "test accuracy by examples per class: median, least, most"
-        curves(chosen, by_set, "Transfer from S, M and L", words, out_dir / "sets.png")
-    if by_size:
+    if values.sizes and len(by_size) > 1 and (chosen := complete(rows, by_size)):
         words = "upstream set L; by examples per class: median, least, most"
-        curves(chosen, by_size, "Transfer by size", words, out_dir / "sizes.png")
+        curves(chosen, by_size, title, words, out_dir / f"{method}-sizes.png")
+
+
+def _has_headline(rows, largest):
+    found = {(row["model"], row["target"]) for row in rows}
+    models = (f"L-{largest}", f"scratch-{largest}", "pixels")
+    return found >= {(model, name) for model in models for name in HEADLINE}
 
 
 def save(figure, path):
@@ -97,14 +123,38 @@ def _size(name):
     return float(width), int(depth)
 
 
-def select(rows, method):
-    """Returns the few-shot rows of a method; pixels have the probe alone."""
+def select(rows, method, shots):
+    """Returns the rows of a method and of some numbers of examples per class.
+
+    Pixels are there for all methods: they have the probe alone.
+    """
     return [
         row
         for row in rows
-        if row["shots"] != "full"
+        if row["shots"] in shots
         and (row["method"] == method or row["model"] == "pixels")
     ]
+
+
+def complete(rows, names):
+    """Returns the rows of those models that lack no target and number of examples.
+
+    A mean of fewer targets could not be held beside that of another model. What is left
+    out is told.
+
+    Args:
+        rows: Of `transfer.json`.
+        names: The models to choose from.
+    """
+    found = {}
+    for row in rows:
+        if row["model"] in names:
+            found.setdefault(row["model"], set()).add((row["target"], row["shots"]))
+    wanted = set().union(*found.values())
+    for model, runs in found.items():
+        if runs != wanted:
+            print(f"{model} is left out: {len(wanted - runs)} of its rows are missing.")
+    return [row for row in rows if found.get(row["model"]) == wanted]
 
 
 def mean_rows(rows):
@@ -149,11 +199,9 @@ def curves(rows, names, title, words, path):
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    rows = [row for row in rows if row["model"] in names]
-    names = {
-        key: name for key, name in names.items() if key in {r["model"] for r in rows}
-    }
+    # Of all names, so that a model looks the same in all pictures.
     looks = dict(zip(names, LINES, strict=False))
+    drawn = [name for name in names if name in {row["model"] for row in rows}]
     rows = [*mean_rows(rows), *rows]
     panels = list(dict.fromkeys(row["target"] for row in rows))
     shots = sorted({row["shots"] for row in rows})
@@ -169,11 +217,11 @@ def curves(rows, names, title, words, path):
     below = -(-len(panels) // COLUMNS) * (height + GAP_DOWN)
     key = [
         Line2D([], [], color=colour, marker=marker, ls=style, lw=1.5, ms=4)
-        for colour, marker, style in looks.values()
+        for colour, marker, style in (looks[name] for name in drawn)
     ]
     figure.legend(
         [*key, Line2D([], [], color=GREY, lw=0.8, ls=":")],
-        [*names.values(), "guessing"],
+        [*(names[name] for name in drawn), "guessing"],
         loc="upper left",
         bbox_to_anchor=(0, 1 - below / height),
         ncols=2,
@@ -181,6 +229,75 @@ def curves(rows, names, title, words, path):
         borderaxespad=0,
     )
     save(figure, path)
+
+
+@canvas.styled
+def headline(rows, largest, path):
+    """Draws upstream weights beside random ones on a few targets, side by side.
+
+    Args:
+        rows: Of `transfer.json`, of models that lack none.
+        largest: The network.
+        path: PNG file to write.
+    """
+    from matplotlib.figure import Figure
+
+    looks = {f"L-{largest}": LINES[2], f"scratch-{largest}": LINES[3]}
+    looks["pixels"] = LINES[5]
+    rows = [row for row in rows if row["model"] in looks]
+    shots = sorted({row["shots"] for row in rows})
+    panels = [mean_rows(rows)]
+    panels += [[row for row in rows if row["target"] == name] for name in HEADLINE]
+    # As narrow as three panels can be: a front page shows it smaller than it is.
+    width, height = 1.45, PANEL[1]
+    step = width + GAP_ACROSS
+    figure = Figure(figsize=(len(panels) * step - GAP_ACROSS, height))
+    for column, panel in enumerate(panels):
+        axes = canvas.inch_axes(figure, column * step, 0, width, height)
+        _panel(axes, panel[0]["target"], panel, looks, shots)
+        axes.set_ylim(0, 1)
+        if column:
+            axes.set_yticklabels([])
+        _name_ends(axes, panel, list(looks)[:2], looks)
+    words = "test accuracy by examples per class: median, least and most of 5 draws"
+    canvas.header(figure.axes[0], "Learning from a few examples", words, gap=26)
+    _headline_key(figure, figure.axes[0].lines[: len(looks)])
+    save(figure, path)
+
+
+def _headline_key(figure, lines):
+    figure.legend(
+        lines,
+        [
+            "fine-tuned from pre-trained weights (set L)",
+            "fine-tuned from random weights, as many steps",
+            "linear probe of pixels",
+        ],
+        loc="upper left",
+        bbox_to_anchor=(0, -0.18),
+        ncols=2,
+        frameon=False,
+        borderaxespad=0,
+        labelcolor="linecolor",
+    )
+
+
+def _name_ends(axes, rows, models, looks):
+    """Writes the accuracy from the most examples beside the end of a line."""
+    for model in models:
+        last = max(
+            (row for row in rows if row["model"] == model), key=lambda row: row["shots"]
+        )
+        canvas.write(
+            axes,
+            canvas.percent(last["median"], 0),
+            (last["shots"], last["median"]),
+            (8, 0),
+            coords="data",
+            color=looks[model][0],
+            fontweight="bold",
+            va="center",
+        )
 
 
 def _panel(axes, target, rows, looks, shots):
@@ -255,6 +372,14 @@ def principal_components(features):
     return plane * np.where(largest < 0, -1, 1)
 
 
+def between_classes(features, labels):
+    """Returns the share of the variance of features that the means of classes have."""
+    centred = np.asarray(features, np.float64) - np.mean(features, axis=0)
+    means = [centred[labels == label].mean(axis=0) for label in np.unique(labels)]
+    explained = np.array(means)[np.unique(labels, return_inverse=True)[1]]
+    return float(np.sum(explained**2) / np.sum(centred**2))
+
+
 @canvas.styled
 def feature_map(archive, path):
     """Draws features of the test images before and after fine-tuning, side by side.
@@ -282,6 +407,9 @@ def feature_map(archive, path):
             axes.scatter(
                 *plane[labels == label].T, s=9, color=colour, marker=marker, lw=0
             )
+        share = canvas.percent(between_classes(archive[when], labels), 0)
+        words = f"variance between classes: {share}"
+        canvas.write(axes, words, (0, 0), (0, -10), color=GREY)
         if not column:
             words = "first two principal components of test images"
             canvas.header(axes, "Features", words, gap=22)
@@ -302,7 +430,7 @@ def _feature_key(figure, names):
         marks[: len(names)],
         [canvas.fit(str(name), 1.0) for name in names],
         loc="upper left",
-        bbox_to_anchor=(0, -0.03),
+        bbox_to_anchor=(0, -0.12),
         ncols=3,
         frameon=False,
         borderaxespad=0,
@@ -310,12 +438,14 @@ def _feature_key(figure, names):
 
 
 @canvas.styled
-def mistakes(archive, path):
-    """Draws images that were wrong with the greatest confidence.
+def mistakes(archive, path, title="Worst mistakes"):
+    """Draws images with what they show and what a model says.
 
     Args:
-        archive: `images`, `true`, `predicted` and `confidences` of `mistakes.npz`.
+        archive: `images`, `true`, `predicted` and `confidences` of `mistakes.npz`: of
+            those that were wrong with the greatest confidence.
         path: PNG file to write.
+        title: The title.
     """
     from matplotlib.figure import Figure
 
@@ -329,10 +459,11 @@ def mistakes(archive, path):
         row, column = divmod(number, columns)
         left, top = column * (side + gap), row * (side + below)
         axes = canvas.inch_axes(figure, left, top, side, side)
-        axes.imshow(image)
+        axes.imshow(image, interpolation="nearest")
         axes.axis("off")
         if not number:
-            canvas.header(axes, "Worst mistakes", "true class, then predicted", gap=8)
+            words = "true class, then the predicted one with its probability"
+            canvas.header(axes, title, words, gap=8)
         for line, (text, colour) in enumerate(
             ((str(true), INK), (f"{confidence:.0%} {predicted}", VERMILION))
         ):

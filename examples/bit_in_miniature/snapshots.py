@@ -1,6 +1,6 @@
 """Fine-tune one network on one target, and keep what pictures need of it.
 
-    python examples/bit_in_miniature/snapshots.py --weights OUT/L-R50x1/weights.npz \\
+    python examples/bit_in_miniature/snapshots.py --weights bit_t_r26x05 \\
         --target quickdraw45 --shots 25 --data_dir DATA --out_dir OUT/snapshots
 
 Writes `features.npz`: features of the test images `before` and `after`, `labels` and
@@ -10,6 +10,7 @@ Writes `features.npz`: features of the test images `before` and `after`, `labels
 
 import pathlib
 
+import keras
 import numpy as np
 import recipes
 import sets
@@ -21,12 +22,18 @@ from bit_keras.evaluation import evaluate_model
 from bit_keras.evaluation.features import extract_features
 from bit_keras.files import make_folder
 from bit_keras.workflows.fine_tuner import FineTuner, FrozenModel
+from bit_keras.workflows.models import open_model
 
 NUM_MISTAKES = 12
 
 
 def define_flags(values=flags.FLAGS):
-    flags.DEFINE_string("weights", None, "Of upstream.py.", flag_values=values)
+    flags.DEFINE_string(
+        "weights",
+        "bit_t_r26x05",
+        "A preset, or a file of upstream.py.",
+        flag_values=values,
+    )
     flags.DEFINE_string("target", "quickdraw45", "Of sets.TARGETS.", flag_values=values)
     flags.DEFINE_string("out_dir", "snapshots", "For results.", flag_values=values)
     flags.DEFINE_string("data_dir", None, "Of TFDS.", flag_values=values)
@@ -37,17 +44,29 @@ def define_flags(values=flags.FLAGS):
 
 
 def main(values):
-    policy = "mixed_bfloat16" if values.bfloat16 else "float32"
-    model = bit_keras.BiTClassifier.from_checkpoint(values.weights, 0, policy)
+    if values.bfloat16:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    model = open_model(values.weights, num_classes=0)
     source = bit_keras.open_source(
         sets.target(values.target, values.data_dir), examples_per_class=values.shots
     )
     rule = recipes.TransferRule(values.batch_size, steps=values.steps)
-    snap(model, source, rule.recipe(source), values.out_dir)
+    evaluation = snap(model, source, rule.recipe(source), values.out_dir)
+    print(f"{evaluation.top1:.1%} of the test images are right.")
 
 
 def snap(model, source, recipe, out_dir):
-    """Fine-tunes a model without a head; writes both files."""
+    """Fine-tunes a model without a head; writes both files.
+
+    Args:
+        model: A `BiTClassifier`, which is left as it is.
+        source: The `Source`.
+        recipe: The recipe.
+        out_dir: Folder for the files.
+
+    Returns:
+        The `Evaluation` of the fine-tuned model.
+    """
     out_dir = pathlib.Path(out_dir)
     make_folder(out_dir)
     frozen = FrozenModel.open("model", model)
@@ -68,6 +87,7 @@ def snap(model, source, recipe, out_dir):
     batches = eval_batches(source, source.test, recipe.crop)
     evaluation = evaluate_model(tuner.model, batches, source.class_names, False)
     np.savez_compressed(out_dir / "mistakes.npz", **worst(evaluation, batches))
+    return evaluation
 
 
 def worst(evaluation, batches, count=NUM_MISTAKES):

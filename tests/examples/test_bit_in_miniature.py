@@ -1,6 +1,9 @@
 """The sets, recipes, runs and pictures of Big Transfer in miniature."""
 
 import json
+import os
+import re
+import tempfile
 
 import figures
 import keras
@@ -9,6 +12,7 @@ import pytest
 import recipes
 import sets
 import snapshots
+import tables
 import tensorflow as tf
 import transfer
 import upstream
@@ -22,6 +26,8 @@ from bit_keras.checkpoints.read import read_checkpoint
 from bit_keras.recipes.recipe import Recipe
 from bit_keras.workflows.fine_tuner import FineTuner
 
+NOTEBOOK = tables.FOLDER / "bit_in_miniature.ipynb"
+FIGURES = tables.FOLDER / "figures"
 DOODLES = {path.name for path in (doodles_folder() / "train").iterdir()}
 
 
@@ -290,7 +296,7 @@ def test_snapshots_hold_features_and_mistakes(tmp_path, without_xla):
     source, model = make_source(num_test=9), make_model(num_classes=0)
     rule = bit_keras.HyperRule(36, 36, 20).scaled(batch_size=4, steps=2)
     recipe = rule.scaled(resize=36, crop=32)
-    snapshots.snap(model, source, recipe, tmp_path)
+    evaluation = snapshots.snap(model, source, recipe, tmp_path)
     with np.load(tmp_path / "features.npz") as archive:
         images = np.array([image for image, _ in source.test.images()], np.float32)
         images = tf.image.resize(images, (32, 32)) / 127.5 - 1
@@ -300,6 +306,7 @@ def test_snapshots_hold_features_and_mistakes(tmp_path, without_xla):
         np.testing.assert_array_equal(archive["labels"], source.test.read_labels())
     with np.load(tmp_path / "mistakes.npz") as archive:
         assert (archive["true"] != archive["predicted"]).all()
+        assert len(archive["true"]) == 9 - evaluation.num_correct
         assert (np.diff(archive["confidences"]) <= 0).all()
 
 
@@ -323,11 +330,33 @@ def test_mean_is_of_the_same_targets_everywhere():
     assert medians == pytest.approx(expected)
 
 
-def test_select_leaves_out_other_methods_and_full_sets():
+def test_select_leaves_out_other_methods_and_numbers_of_examples():
     chosen = row("L-R50x1", "x", 1, 0.5)
     pixels = row("pixels", "x", 1, 0.5, "probe")
     others = [row("L-R50x1", "x", 1, 0.5, "probe"), row("L-R50x1", "x", "full", 0.9)]
-    assert figures.select([chosen, pixels, *others], "finetune") == [chosen, pixels]
+    others.append(row("L-R50x1", "x", 25, 0.9))
+    rows = [chosen, pixels, *others]
+    assert figures.select(rows, "finetune", (1, 5)) == [chosen, pixels]
+
+
+def test_models_with_missing_rows_are_left_out_and_told(capsys):
+    whole = [row("a", name, shots, 0.5) for name in "xy" for shots in (1, 5)]
+    # A set without five examples, of all models.
+    whole.append(row("a", "few", 1, 0.5))
+    same = [{**each, "model": "b"} for each in whole]
+    others = [row("c", "x", 1, 0.9), row("not asked for", "z", 1, 0.9)]
+    assert figures.complete([*whole, *same, *others], "abc") == [*whole, *same]
+    assert capsys.readouterr().out == "c is left out: 4 of its rows are missing.\n"
+    assert figures.complete([], "abc") == []
+
+
+def test_variance_is_between_classes_or_within_them():
+    labels = np.array([0, 0, 3, 3])
+    apart = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 2.0], [0.0, 2.0]])
+    assert figures.between_classes(apart, labels) == pytest.approx(1)
+    assert figures.between_classes(apart, np.array([0, 3, 0, 3])) == pytest.approx(0)
+    wide = apart + np.array([[0.5, 0], [-0.5, 0], [0.5, 0], [-0.5, 0]])
+    assert figures.between_classes(wide, labels) == pytest.approx(5 / 6)
 
 
 def test_principal_components_of_a_line():
@@ -338,13 +367,14 @@ def test_principal_components_of_a_line():
 
 
 def test_all_pictures_are_drawn(tmp_path):
-    models = ("S-R50x1", "L-R50x1", "L-R26x0.5", "scratch-R50x1", "pixels")
+    models = ("S-R50x1", "L-R50x1", "L-R26x0.5", "scratch-R50x1")
     rows = [
         row(model, target, shots, 0.1 * number + 0.01 * shots)
         for number, model in enumerate(models, start=1)
-        for target in ("mnist", "emoji9", "emoji9_twitter")
+        for target in ("mnist", "quickdraw45", "emoji9_twitter")
         for shots in (1, 5, 25)
     ]
+    rows += [{**each, "model": "pixels", "method": "probe"} for each in rows[:9]]
     results = {"variant": "GN", "upstream_top1": 0.9, "transfer_mean": 0.5}
     parts = [{**results, "batch_size": 128}]
     parts += [{"variant": "BN", "batch_size": 8, "failed": "The loss is no number."}]
@@ -369,18 +399,70 @@ def test_all_pictures_are_drawn(tmp_path):
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     values = values_of(
         figures,
-        transfer=str(tmp_path / "transfer.json"),
+        transfer=[str(tmp_path / "transfer.json")],
         components=str(tmp_path / "components.json"),
         snapshots=str(tmp_path),
         out_dir=str(tmp_path / "pictures"),
     )
     figures.main(values)
     drawn = {path.name: path for path in (tmp_path / "pictures").iterdir()}
-    names = {"sets", "sizes", "components", "features", "mistakes"}
+    names = {"finetune", "finetune-sizes", "readme"}
+    names |= {"components", "features", "mistakes"}
     assert drawn.keys() == {f"{name}.png" for name in names}
     for path in drawn.values():
         assert path.stat().st_size < 200_000
         with Image.open(path) as picture:
-            # Narrow enough for a phone, and not empty.
-            assert picture.width < 800
+            # Narrow enough for a phone, or a front page, and not empty.
+            assert picture.width < (1000 if path.stem == "readme" else 800)
             assert len(picture.convert("L").getcolors()) > 10
+
+
+def test_page_has_the_tables_of_the_results():
+    """`tables.py` writes them anew."""
+    text = tables.PAGE.read_text(encoding="utf-8")
+    assert tables.renewed(text) == text
+    assert text.count("<!-- tables.py: ") == text.count("<!-- end -->") == 4
+    # Spot checks: a median, the means of eight sets, and a figure of the paper.
+    assert "| 43.0, 65.2, 69.1, 71.4 |" in text
+    assert "| mean of 8 | 45.4, 60.5, –, – |" in text
+    assert "| BiT-S | 81.30 | 97.51 | 86.21 | 93.97 | 89.89 | 66.87 |" in text
+
+
+def test_page_has_its_pictures():
+    text = tables.PAGE.read_text(encoding="utf-8")
+    shown = re.findall(r"\]\((figures/[\w.]+)\)", text)
+    assert {f"figures/{name}" for name in os.listdir(FIGURES)} == set(shown)
+    for name in shown:
+        assert (tables.FOLDER / name).stat().st_size < 100_000
+
+
+def test_notebook_runs_as_it_stands(tmp_path, monkeypatch, without_xla):
+    """As a plain program, with fewer steps for the time."""
+    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    cells = [c for c in notebook["cells"] if c["cell_type"] == "code"]
+    program = "\n".join("".join(cell["source"]) for cell in cells)
+    program, changed = re.subn(r"^(STEPS\w*) = \d+$", r"\1 = 1", program, flags=re.M)
+    program, fewer = re.subn(r"^SHOTS = .*$", "SHOTS = (1,)", program, flags=re.M)
+    assert (changed, fewer) == (2, 1)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    names = {}
+    exec(program, names)
+    assert [row["model"] for row in names["results"]] == [
+        "bundled weights",
+        "random weights",
+    ]
+    assert names["results"][0]["median"] > names["results"][1]["median"]
+    assert names["evaluation"].num_examples == 400
+    drawn = {path.stem for path in names["folder"].glob("*.png")}
+    assert drawn == {"before", "accuracy", "features", "mistakes"}
+
+
+def test_notebook_keeps_its_pictures_and_no_noise():
+    assert NOTEBOOK.stat().st_size < 1_000_000
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", ())]
+    assert sum("image/png" in output.get("data", ()) for output in outputs) == 4
+    for output in outputs:
+        assert output.get("name", "stdout") == "stdout"
+        assert output["output_type"] != "error"

@@ -1,0 +1,137 @@
+"""Write the tables of README.md anew, from `results/` and the published figures.
+
+    python examples/bit_in_miniature/tables.py
+
+Each one stands between `<!-- tables.py: NAME -->` and `<!-- end -->`.
+"""
+
+import json
+import pathlib
+import re
+
+import sets
+
+from bit_keras.published import ABSTRACT, README, TABLE_1, TABLE_2, TITLES, published
+
+FOLDER = pathlib.Path(__file__).parent
+PAGE = FOLDER / "README.md"
+SHOTS = (1, 5, 10, 25)
+# Every model of the tables, and what the head of its column says.
+FINE_TUNED = {
+    "L-R26x0.5": "L, R26x0.5",
+    "S-R26x0.5": "S, R26x0.5, unfinished",
+    "scratch-R26x0.5": "random weights, R26x0.5",
+}
+PROBED = {
+    "S-R26x0.5": "S, R26x0.5",
+    "M-R26x0.5": "M, R26x0.5",
+    "L-R26x0.5": "L, R26x0.5",
+    "L-R50x1": "L, R50x1, a fifth of the epochs",
+    "scratch-R26x0.5": "random weights, R26x0.5",
+    "scratch-R50x1": "random weights, R50x1",
+    "pixels": "pixels",
+}
+# Sets with too few images for all of `SHOTS`.
+SMALL = {"orl_faces"}
+NONE = "–"
+
+
+def main():
+    text = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(renewed(text), encoding="utf-8")
+
+
+def renewed(text):
+    """Returns a page with its tables made anew."""
+    tables = {
+        "finetune": few_shot_table(read("finetune"), FINE_TUNED),
+        "probe": few_shot_table(read("probe"), PROBED),
+        "paper-full": full_sets_table(),
+        "paper-few": few_examples_table(),
+    }
+
+    def renew(match):
+        head, name = match.groups()
+        return f"{head}\n{tables[name]}\n<!-- end -->"
+
+    pattern = r"(<!-- tables\.py: ([\w-]+) -->)\n.*?<!-- end -->"
+    return re.sub(pattern, renew, text, flags=re.DOTALL)
+
+
+def read(name):
+    """Returns the rows of a file of results."""
+    return json.loads((FOLDER / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def few_shot_table(rows, names):
+    """Returns the medians by target and model, and their means over targets.
+
+    Args:
+        rows: Of `transfer.json`.
+        names: The head of the column of each model.
+    """
+    medians = {(r["model"], r["target"], r["shots"]): r["median"] for r in rows}
+    chances = {row["target"]: row["chance"] for row in rows}
+    whole = [name for name in sets.TARGETS if name not in {*SMALL, *sets.SHIFTED}]
+    lines = {f"`{name}`": [name] for name in sets.TARGETS}
+    lines[f"mean of {len(sets.TARGETS)}"] = sets.TARGETS
+    left_out = " and ".join(f"`{name}`" for name in (*SMALL, *sets.SHIFTED))
+    lines[f"mean of {len(whole)}, without {left_out}"] = whole
+
+    def mean(values):
+        return NONE if None in values else f"{100 * sum(values) / len(values):.1f}"
+
+    return _table(
+        [f"{', '.join(map(str, SHOTS))} per class", *names.values(), "guessing"],
+        [
+            [
+                words,
+                *(
+                    ", ".join(
+                        mean([medians.get((model, name, n)) for name in targets])
+                        for n in SHOTS
+                    )
+                    for model in names
+                ),
+                mean([chances[name] for name in targets]),
+            ]
+            for words, targets in lines.items()
+        ],
+    )
+
+
+def full_sets_table():
+    """Returns the paper's accuracies of its largest network on whole sets."""
+    tasks = ("imagenet2012", "cifar10", "cifar100", "oxford_iiit_pet")
+    tasks = (*tasks, "oxford_flowers102", "vtab")
+    rows = []
+    for letter, source in (("S", TABLE_2), ("M", TABLE_2), ("L", TABLE_1)):
+        found = published(
+            handle=f"{letter.lower()}-r152x4", source=source, metric="top-1"
+        )
+        values = {figure.task: figure.value for figure in found}
+        rows.append([f"BiT-{letter}", *(f"{values[task]:.2f}" for task in tasks)])
+    return _table(["R152x4, trained on", *map(TITLES.get, tasks)], rows)
+
+
+def few_examples_table():
+    """Returns the paper's and big_transfer's accuracies from few examples."""
+    counts = {1: "1 per class", 5: "5", 10: "10", None: "all"}
+    rows = []
+    for handle, source in (("m-r50x1", README), ("l-r152x4", ABSTRACT)):
+        found = published(handle=handle, source=source)
+        for task in dict.fromkeys(figure.task for figure in found):
+            values = {f.examples_per_class: f.value for f in found if f.task == task}
+            cells = [str(values.get(n, NONE)) for n in counts]
+            letter, network = handle.upper().replace("X", "x").split("-")
+            rows.append([f"BiT-{letter}, {network}, {TITLES[task]}", *cells])
+    return _table(["network and set", *counts.values()], rows)
+
+
+def _table(heads, rows):
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+if __name__ == "__main__":
+    main()
