@@ -31,6 +31,7 @@ import subprocess
 import sys
 import time
 
+import child
 from absl import app, flags
 
 # Contenders that a mode has no use for.
@@ -262,16 +263,7 @@ def run_child(name, mode):
     python = FLAGS.torch if name.startswith("timm") else sys.executable
     given = [flag for flag in sys.argv[1:] if not flag.startswith("--out")]
     command = [python, __file__, *given, f"--one={name}:{mode}"]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=FLAGS.seconds
-        )
-    except subprocess.TimeoutExpired:
-        return {"failed": f"after {FLAGS.seconds} s"}
-    lines = done.stdout.splitlines()
-    if done.returncode or not lines:
-        return {"failed": (done.stderr.splitlines() or ["no output"])[-1][:300]}
-    return json.loads(lines[-1])
+    return child.run(command, FLAGS.seconds)
 
 
 @functools.cache

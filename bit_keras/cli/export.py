@@ -79,8 +79,8 @@ def define_flags(values):
     flags.DEFINE_string(
         "weights_dir",
         None,
-        "With --all, a folder of published weight files, looked into beside the cache "
-        "of downloads.",
+        "With --all, a folder with published weight files, looked into beside the "
+        "cache of downloads and the package.",
         flag_values=values,
     )
     define_overwrite_flag(values)

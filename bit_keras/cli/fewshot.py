@@ -93,8 +93,8 @@ def define_flags(values):
         "image_size",
         None,
         "Pixels that images are resized to, for both methods. By default the recipe's: "
-        "128, or 480 for large images; in the light setting 64, or 32 where the weights "
-        "are random.",
+        "128, or 480 for large images; in the light setting 64, or 32 from random "
+        "weights.",
         lower_bound=32,
         flag_values=values,
     )

@@ -30,8 +30,8 @@ def define_flags(values):
     flags.DEFINE_string(
         "weights",
         None,
-        "For a preset: a weight file, or `none` for random weights. By default the "
-        "published weights, downloaded once.",
+        "For a preset: a weight file, or `none` for random weights. By default those "
+        "of the preset, bundled or downloaded once.",
         flag_values=values,
     )
     flags.DEFINE_enum(
@@ -39,7 +39,8 @@ def define_flags(values):
         "auto",
         ["auto", "hyperrule", "hyperrule_paper", "light"],
         "The BiT-HyperRule, as its code or as the paper's text, or a light setting of "
-        "it with small batches, small images and few steps. `auto` is `light` on a "
+        "it with small batches, small images, few steps and a high rate, chosen for "
+        "the bundled weights. `auto` is `light` on a "
         "machine without a GPU or TPU.",
         flag_values=values,
     )

@@ -248,7 +248,7 @@ def _places_by_name(model):
     """Returns {name: place} of all that the classes of ImageNet may be called."""
     names = model.class_names or MAP_OF_COUNT.get(model.num_classes, ())
     label_map = LABEL_MAPS[names]() if isinstance(names, str) else find_label_map(names)
-    if not label_map:
+    if not label_map or label_map.name not in MAP_OF_COUNT.values():
         return {}
     words, ambiguous = {}, set()
     for place, lemmas in enumerate(label_map.lemmas):

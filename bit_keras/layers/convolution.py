@@ -19,8 +19,8 @@ def convolve(images, kernel, strides, padding):
     """
     if gpu_kernels.enabled() and _suits_blocks(images, strides):
         return _convolve_blocks(images, kernel, padding)
-    if cpu_forms.enabled() and kernel.shape[0] == 1:
-        return cpu_forms.convolve_pixels(images, kernel, strides)
+    if cpu_forms.enabled() and cpu_forms.can_multiply(images, kernel, strides):
+        return cpu_forms.convolve(images, kernel, strides, padding)
     # Not `keras.ops.conv`, which can only pad unevenly or not at all.
     sides = [padding, padding]
     return tf.nn.conv2d(images, kernel, strides, [[0, 0], sides, sides, [0, 0]])

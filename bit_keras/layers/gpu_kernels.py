@@ -3,7 +3,7 @@
 They are written in the intermediate language of Triton (`kernels/*.mlir`). The compiler
 for it is a part of TensorFlow's XLA, so that nothing has to be built or installed. Only
 a function that XLA compiles for a GPU can hold them: `using_gpu_kernels` says when the
-layers may use them, and all else, exports too, is made of plain TensorFlow.
+layers may use them, and exports are made of plain TensorFlow.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ def enabled():
 
 def supported():
     """Returns whether there are GPUs, and all of them can run the kernels."""
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = tf.config.get_visible_devices("GPU")
     details = map(tf.config.experimental.get_device_details, gpus)
     capabilities = [d.get("compute_capability", (0, 0)) for d in details]
     return bool(gpus) and min(capabilities) >= COMPUTE_CAPABILITY

@@ -38,8 +38,8 @@ class ZeroPaddedMaxPool2D(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def call(self, inputs):
-        is_compiled = gpu_kernels.enabled() or cpu_forms.enabled()
-        if is_compiled and inputs.shape[1:].is_fully_defined():
+        uses_forms = gpu_kernels.enabled() or cpu_forms.enabled()
+        if uses_forms and inputs.shape[1:].is_fully_defined():
             return _pool_by_place(inputs)
         padded = tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]])
         return tf.nn.max_pool2d(padded, ksize=3, strides=2, padding="VALID")

@@ -43,19 +43,20 @@ def group_normalize(x, gamma, beta, groups, epsilon, relu):
                 # Computed anew, which costs less than to keep and read `y`.
                 dy = tf.where(centred * scale + beta > 0, dy, tf.zeros_like(dy))
             standard = centred * inverse
-            dbeta = mean_over(dy, _SPACE)
-            dgamma = mean_over(dy * standard, _SPACE)
+            mean_dy = mean_over(dy, _SPACE)
+            mean_along = mean_over(dy * standard, _SPACE)
             # The derivative of mean and deviation: without what lies along the
             # constant and along the normalized values of the group.
-            constant = _group_mean(dbeta * gamma, groups)
-            along = _group_mean(dgamma * gamma, groups)
+            constant = _group_mean(mean_dy * gamma, groups)
+            along = _group_mean(mean_along * gamma, groups)
             dx = (dy * gamma - constant - standard * along) * inverse
+            # The parameters' gradients are sums over the pixels of all images.
             pixels = tf.cast(tf.reduce_prod(tf.shape(x)[1:3]), gamma.dtype)
             every_image = (0, 1, 2)
             return (
                 tf.cast(dx, x.dtype),
-                tf.reduce_sum(dgamma, every_image) * pixels,
-                tf.reduce_sum(dbeta, every_image) * pixels,
+                tf.reduce_sum(mean_along, every_image) * pixels,
+                tf.reduce_sum(mean_dy, every_image) * pixels,
             )
 
         return y, gradient

@@ -8,6 +8,7 @@ from bit_keras.errors import InputError
 from bit_keras.layers import cpu_forms
 from bit_keras.layers.convolution import convolve
 from bit_keras.layers.cpu_forms import mean_over
+from bit_keras.layers.gradients import custom_gradient
 
 _INPUTS = (0, 1, 2)
 
@@ -37,22 +38,22 @@ def standardize(kernel, epsilon=1e-10):
 
 
 def _standardized(kernel, epsilon):
-    """Returns the kernel, and 1 / deviation of each output channel."""
+    """Returns the standardized kernel, and the deviation of each output channel."""
     centred = kernel - mean_over(kernel, _INPUTS)
     deviation = tf.sqrt(mean_over(tf.square(centred), _INPUTS) + epsilon)
-    return centred / deviation, 1 / deviation
+    return centred / deviation, deviation
 
 
 def _standardize_with_gradient(kernel, epsilon):
     """Standardizes, with a gradient that passes over the kernel twice and no more."""
 
-    @tf.custom_gradient
+    @custom_gradient
     def standardized(kernel):
-        standard, inverse = _standardized(kernel, epsilon)
+        standard, deviation = _standardized(kernel, epsilon)
 
         def gradient(dy):
             along = mean_over(dy * standard, _INPUTS)
-            return (dy - mean_over(dy, _INPUTS) - standard * along) * inverse
+            return (dy - mean_over(dy, _INPUTS) - standard * along) / deviation
 
         return standard, gradient
 

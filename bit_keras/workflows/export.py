@@ -81,7 +81,7 @@ def export_all(weights_dir=None, out_dir=EXPORTS, **options):
 
     Args:
         weights_dir: Folder in which, and below which, published weight files are looked
-            for, beside the cache of downloads.
+            for, beside the cache of downloads and the package.
         out_dir: Folder for the folders of all presets.
         **options: Of `ExportOptions`.
 

@@ -115,8 +115,8 @@ def open_start_model(model, num_classes, weights=None):
     Args:
         model: As in `open_model`.
         num_classes: Number of classes of the new head.
-        weights: For a preset: the path of a weight file, or `"none"`; by default the
-            published weights.
+        weights: For a preset: the path of a weight file, or `"none"`; by default its
+            own, bundled or downloaded once.
 
     Returns:
         The `BiTClassifier`, and whether its weights are random.

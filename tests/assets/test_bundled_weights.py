@@ -1,9 +1,12 @@
 """The weights that come with the package."""
 
+import dataclasses
 import hashlib
+import pathlib
 
 import keras
 import numpy as np
+import recipes
 import sets
 import tensorflow as tf
 
@@ -11,6 +14,7 @@ import bit_keras
 from bit_keras.assets import doodles_folder
 from bit_keras.assets.label_maps import cifar10_quickdraw300, find_label_map
 from bit_keras.checkpoints.read import read_checkpoint
+from bit_keras.export.families import MINIATURE
 from bit_keras.models.presets import get_preset
 
 PRESET = get_preset("bit_t_r26x05")
@@ -19,10 +23,17 @@ PRESET = get_preset("bit_t_r26x05")
 def test_the_file_is_the_one_of_the_card():
     contents = PRESET.fetch().read_bytes()
     assert hashlib.sha256(contents).hexdigest() == PRESET.sha256
+    card = pathlib.Path(__file__).parents[2] / "exports" / "t-r26x05" / "README.md"
+    assert PRESET.sha256 in card.read_text()
     assert len(contents) < 8e6
     checkpoint = read_checkpoint(PRESET.fetch())
     assert checkpoint.architecture == PRESET.architecture
     assert {array.dtype for _, array in checkpoint.tensors()} == {np.dtype("float16")}
+
+
+def test_the_recipe_of_the_card_is_that_of_the_program():
+    row = dataclasses.replace(recipes.UPSTREAM["L"], epochs=100)
+    assert row.recipe(74_000) == MINIATURE
 
 
 def test_classes_have_names():

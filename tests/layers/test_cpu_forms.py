@@ -95,13 +95,25 @@ def test_standardization_and_its_gradient_agree(shape):
 
 @pytest.mark.parametrize("strides", [1, 2])
 @pytest.mark.parametrize("channels", [(4, 6), (6, 4)])
-def test_convolving_pixels_is_convolving(strides, channels):
-    def convolve_both(images, kernel):
-        return convolve(images, kernel, strides, padding=0)
+@pytest.mark.parametrize(
+    ("taps", "size"),
+    [(1, (5, 7)), (1, (1, 1)), (3, (1, 1)), (3, (2, 2)), (3, (3, 4)), (3, (5, 3))],
+)
+def test_products_are_convolutions(taps, size, strides, channels, monkeypatch):
+    multiply, used = cpu_forms.convolve, []
+    monkeypatch.setattr(
+        cpu_forms, "convolve", lambda *a: used.append(1) or multiply(*a)
+    )
 
-    inputs = random_tensor((2, 5, 7, channels[0])), random_tensor((1, 1, *channels), 1)
-    for plain, fast in both_ways(convolve_both, *inputs):
+    def compute(images, kernel):
+        return convolve(images, kernel, strides, padding=(taps - 1) // 2)
+
+    images = random_tensor((2, *size, channels[0]))
+    for plain, fast in both_ways(
+        compute, images, random_tensor((taps, taps, *channels))
+    ):
         np.testing.assert_allclose(fast, plain, atol=1e-12)
+    assert used, "both have run the same code"
 
 
 def trained_weights(monkeypatch, fast):
@@ -144,15 +156,34 @@ def test_only_what_xla_compiles_for_processors_uses_them(compiled, monkeypatch):
         assert not cpu_forms.enabled()
 
 
-def test_sizes_that_are_not_known_are_left_to_tensorflow():
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3))])
+@pytest.mark.parametrize("size", [(4, 5), (7, 7), (None, None)])
+def test_sums_of_known_sizes_are_products(size):
+    @tf.function(input_signature=[tf.TensorSpec((None, *size, 3))])
     def means(x):
         with using_cpu_forms():
             return mean_over(x, (1, 2))
 
-    x = random_tensor((2, 4, 5, 3), dtype="float32")
+    x = random_tensor((2, *(length or 6 for length in size), 3), dtype="float32")
     np.testing.assert_allclose(means(x), np.mean(x, (1, 2), keepdims=True), atol=1e-6)
     operations = {
         op.type for op in means.get_concrete_function().graph.get_operations()
     }
-    assert "Mean" in operations and "BatchMatMulV2" not in operations
+    assert ("BatchMatMulV2" in operations) == (None not in size)
+    assert ("Mean" in operations) == (None in size)
+
+
+@pytest.mark.parametrize("channels", [(4, 6), (6, 4)])
+def test_a_gradient_of_a_gradient_is_that_of_a_convolution(channels):
+    images, kernel = (
+        random_tensor((2, 3, 3, channels[0])),
+        random_tensor((1, 1, *channels)),
+    )
+
+    def norm_of_gradient(images, kernel):
+        with tf.GradientTape() as tape:
+            tape.watch(kernel)
+            loss = tf.reduce_sum(convolve(images, kernel, 1, padding=0) ** 3)
+        return tape.gradient(loss, kernel) ** 2
+
+    for plain, fast in both_ways(norm_of_gradient, images, kernel):
+        np.testing.assert_allclose(fast, plain, rtol=1e-10)

@@ -9,7 +9,13 @@ import pytest
 import tensorflow as tf
 
 import bit_keras
-from bit_keras.layers import GroupNorm, StdConv2D, ZeroPaddedMaxPool2D, gpu_kernels
+from bit_keras.layers import (
+    GroupNorm,
+    StdConv2D,
+    ZeroPaddedMaxPool2D,
+    cpu_forms,
+    gpu_kernels,
+)
 from bit_keras.layers.gpu_kernels import using_gpu_kernels
 from bit_keras.layers.normalize import group_normalize
 
@@ -71,6 +77,7 @@ def test_convolving_blocks_is_convolving(size, kernel_size):
 def test_a_train_step_of_fast_paths_is_a_train_step(monkeypatch):
     """All but the normalization, for which a CPU has no kernel."""
     monkeypatch.setattr(gpu_kernels, "can_normalize", lambda *_: False)
+    monkeypatch.setattr(cpu_forms, "supported", lambda: False)
     images = random_tensor((4, 32, 32, 3), seed=3, dtype="float32")
     labels = tf.one_hot([0, 1, 2, 0], 3)
     weights = []

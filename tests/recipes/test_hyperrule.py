@@ -9,10 +9,6 @@ import tensorflow as tf
 from bit_keras.errors import InputError
 from bit_keras.recipes.hyperrule import (
     DIFFERENCES,
-    LIGHT,
-    LIGHT_FROM_SCRATCH,
-    LIGHT_RATE,
-    LIGHT_RATE_FROM_SCRATCH,
     PUBLICATIONS,
     VARIANTS,
     HyperRule,
@@ -169,8 +165,8 @@ def test_warm_up_and_decays_follow_the_number_of_steps():
 def test_the_light_setting_is_the_rule_scaled():
     rule = HyperRule(28, 28, 800)
     for sizes, rate, from_scratch in (
-        (LIGHT, LIGHT_RATE, False),
-        (LIGHT_FROM_SCRATCH, LIGHT_RATE_FROM_SCRATCH, True),
+        ({"batch_size": 64, "steps": 75, "resize": 72, "crop": 64}, 0.02, False),
+        ({"batch_size": 64, "steps": 300, "resize": 36, "crop": 32}, 0.05, True),
     ):
         light = HyperRule.light(28, 28, 800, from_scratch)
         scaled = rule.scaled(**sizes)
@@ -192,7 +188,7 @@ def test_description_says_whether_it_is_the_rule():
         "MixUp 0.1"
     )
     light = HyperRule.light(28, 28, 800)
-    lightly = f"light setting of the BiT-HyperRule: {LIGHT['steps']} steps of"
+    lightly = "light setting of the BiT-HyperRule: 75 steps of"
     assert light.describe().startswith(lightly)
     paper = HyperRule(32, 32, 50_000, variant="paper")
     assert paper.describe().startswith("BiT-HyperRule of the paper: 10,000 steps")
