@@ -4,7 +4,7 @@
 
 The folder holds a sub-folder of images for each class, directly or inside `train` and
 `test`. Without an argument it is the bundled doodles. WEIGHTS is a published weight
-file; without it the network starts from random weights.
+file; by default it is the small network that comes with the package.
 """
 
 import sys
@@ -17,16 +17,14 @@ import bit_keras
 def main(folder="doodles", weights=None, steps=None):
     source = bit_keras.open_source(folder)
     height, width = source.image_size
-    recipe = bit_keras.HyperRule.light(
-        height, width, source.train.num_examples, from_scratch=weights is None
-    ).scaled(steps=steps)
+    num_examples = source.train.num_examples
+    recipe = bit_keras.HyperRule.light(height, width, num_examples).scaled(steps=steps)
     print(recipe.describe())
 
     if weights:
         model = bit_keras.BiTClassifier.from_checkpoint(weights, source.num_classes)
     else:
-        backbone = bit_keras.BiTBackbone(depth=26, width=0.5)
-        model = bit_keras.BiTClassifier(backbone, source.num_classes)
+        model = bit_keras.BiTClassifier.from_preset("bit_t_r26x05", source.num_classes)
     result = bit_keras.finetune(model, source, recipe)
     print(f"{100 * result.evaluation.top1:.1f} % of the test images are right.")
 

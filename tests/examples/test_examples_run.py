@@ -44,6 +44,7 @@ def test_finetune_folder(tmp_path, monkeypatch, capsys, without_xla):
     [folder] = (tmp_path / "runs").iterdir()
     model = keras.saving.load_model(folder / "model.keras")
     assert len(model.class_names) == 20
+    assert model.backbone.origin["file"] == "bit_t_r26x05.npz"
 
 
 def test_custom_loop_does_what_train_does(monkeypatch, without_xla):
