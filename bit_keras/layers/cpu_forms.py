@@ -9,8 +9,6 @@ product takes 1. So steps that XLA compiles for processors use products. Nothing
 does: GPUs would round their factors, and are fast at sums.
 """
 
-import contextlib
-import contextvars
 import itertools
 import math
 
@@ -18,6 +16,7 @@ import tensorflow as tf
 from tensorflow.compiler.tf2xla.python import xla
 
 from bit_keras.layers.gradients import custom_gradient
+from bit_keras.layers.switch import Switch
 
 # Sums are products of up to so many parts: of a single one XLA would make a loop again.
 _PARTS = 8
@@ -25,26 +24,21 @@ _PARTS = 8
 # faster than XLA's convolution and its gradients.
 _FEW_PIXELS = 16
 
-_enabled = contextvars.ContextVar("cpu_forms", default=False)
+_switch = Switch("cpu_forms")
 
 
-@contextlib.contextmanager
 def using_cpu_forms(enabled=True):
     """Lets layers use these forms, inside of a function that XLA compiles for a CPU.
 
     Args:
         enabled: Whether they do.
     """
-    token = _enabled.set(enabled)
-    try:
-        yield
-    finally:
-        _enabled.reset(token)
+    return _switch.turned(enabled)
 
 
 def enabled():
     """Returns whether layers use these forms now."""
-    return _enabled.get()
+    return _switch.is_on()
 
 
 def supported():

@@ -6,14 +6,14 @@ a function that XLA compiles for a GPU can hold them: `using_gpu_kernels` says w
 layers may use them, and exports are made of plain TensorFlow.
 """
 
-import contextlib
-import contextvars
 import functools
 import importlib.resources
 import string
 
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.python import xla
+
+from bit_keras.layers.switch import Switch
 
 # The oldest GPUs whose matrix units know bfloat16.
 COMPUTE_CAPABILITY = (8, 0)
@@ -29,26 +29,21 @@ _DTYPES = {
     "float32": ("f32", "tt.bitcast", "->", "tt.bitcast", "->"),
 }
 
-_enabled = contextvars.ContextVar("gpu_kernels", default=False)
+_switch = Switch("gpu_kernels")
 
 
-@contextlib.contextmanager
 def using_gpu_kernels(enabled=True):
     """Lets layers use the kernels, inside of a function that XLA compiles for a GPU.
 
     Args:
         enabled: Whether they may.
     """
-    token = _enabled.set(enabled)
-    try:
-        yield
-    finally:
-        _enabled.reset(token)
+    return _switch.turned(enabled)
 
 
 def enabled():
     """Returns whether layers may use the kernels now."""
-    return _enabled.get()
+    return _switch.is_on()
 
 
 def supported():
