@@ -45,7 +45,7 @@ class LabelMap:
     @functools.cached_property
     def places(self):
         """{id: place of its class}."""
-        return {synset: place for place, synset in enumerate(self.ids)}
+        return {name: place for place, name in enumerate(self.ids)}
 
 
 def _first(words):

@@ -40,8 +40,7 @@ def define_flags(values):
         ["auto", "hyperrule", "hyperrule_paper", "light"],
         "The BiT-HyperRule, as its code or as the paper's text, or a light setting of "
         "it with small batches, small images, few steps and a high rate, chosen for "
-        "the bundled weights. `auto` is `light` on a "
-        "machine without a GPU or TPU.",
+        "the bundled weights. `auto` is `light` on a machine without a GPU or TPU.",
         flag_values=values,
     )
     flags.DEFINE_bool(

@@ -92,7 +92,7 @@ class Family:
         return {
             "student": [OF_STUDENTS],
             "teacher": [OF_THE_PAPER, OF_TEACHERS],
-            "small": [*OF_MINIATURE],
+            "small": list(OF_MINIATURE),
             "ilsvrc2012": [OF_THE_PAPER, OF_LARGE_IMAGES],
             "vtab": [OF_THE_PAPER, OF_LARGE_IMAGES],
         }.get(self.kind, [OF_THE_PAPER])
