@@ -2,9 +2,10 @@
 
     python examples/bit_in_miniature/cifar10.py --data_dir ~/tensorflow_datasets
 
-The steps, sizes and decays are those of the BiT-HyperRule for CIFAR-10: 10,000 batches
-of 512 images of 128 pixels. Random weights need a higher rate than the rule's, weight
-decay, stronger MixUp, and crops that leave more of the image.
+The steps and sizes are those of the BiT-HyperRule for CIFAR-10: 10,000 batches of 512
+images of 128 pixels. Random weights need a higher rate than the rule's, one that falls
+as a cosine in place of early steps, weight decay, stronger MixUp, and crops that leave
+more of the image.
 """
 
 import dataclasses
@@ -17,11 +18,12 @@ from absl import app, flags
 import bit_keras
 from bit_keras.recipes import checks
 from bit_keras.recipes.optimizers import MomentumSGD
+from bit_keras.recipes.schedules import WarmupCosine
 
 
 @dataclasses.dataclass(frozen=True)
 class FromScratch(bit_keras.HyperRule):
-    """The HyperRule for random weights: with weight decay.
+    """The HyperRule for random weights: with weight decay, and without early decays.
 
     Args:
         l2: Coupled weight decay of kernels.
@@ -31,6 +33,11 @@ class FromScratch(bit_keras.HyperRule):
     l2: float = 3e-4
 
     CHECKS: ClassVar = bit_keras.HyperRule.CHECKS | {"l2": checks.strength}
+
+    @property
+    def learning_rate(self):
+        """The learning rate by step, a Keras `LearningRateSchedule`."""
+        return WarmupCosine(self.base_learning_rate, self.warmup_steps, self.steps)
 
     def _make_optimizer(self):
         return MomentumSGD(self.learning_rate, form=self.momentum_form, l2=self.l2)

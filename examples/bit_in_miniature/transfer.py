@@ -47,6 +47,7 @@ def define_flags(values=flags.FLAGS):
     for name, default, text in (
         ("models", [], "Folders of --upstream, such as L-R50x1."),
         ("scratch", [], "Networks to start from random weights, such as R50x1."),
+        ("schedules", list(LONGER), "How long those are trained, of these two."),
         ("targets", list(sets.TARGETS), "Sets to learn."),
         ("shots", ["1", "5", "10", "25"], "Examples of each class."),
         ("methods", ["finetune", "probe"], "Ways to learn."),
@@ -117,7 +118,8 @@ def contenders(values):
         for name in values.models
     ]
     for architecture in values.scratch:
-        for kind, longer in LONGER.items():
+        for kind in values.schedules:
+            longer = LONGER[kind]
             name = f"{kind}-{architecture}"
             make = functools.partial(open_scratch, name, architecture)
             chosen.append(Contender(name, make, longer, probes=longer == 1))
