@@ -210,7 +210,7 @@ def eval_batches(
     Raises:
         InputError: If batches cannot be divided so.
     """
-    batch_size, num_batches = _even_batches(
+    batch_size, num_batches = _equal_batches(
         split.num_examples, max_batch_size, multiple
     )
     rows = rows_for_part(batch_size, part)
@@ -239,12 +239,13 @@ def eval_batches(
     return batches.apply(known_count).prefetch(tf.data.AUTOTUNE)
 
 
-def _even_batches(num_examples, max_batch_size, multiple):
-    """Returns the size of batches and their number, with as few to fill up as can be.
+def _equal_batches(num_examples, max_batch_size, multiple):
+    """Returns the size of batches and their number.
 
-    All are of one size, for XLA compiles the network for each size.
+    XLA compiles the network for each size, which takes longer than to compute some
+    images in vain. So the size is the largest one, or for fewer images a power of two.
     """
     largest = max(max_batch_size // multiple, 1) * multiple
-    num_batches = math.ceil(num_examples / largest)
-    batch_size = math.ceil(num_examples / num_batches / multiple) * multiple
-    return batch_size, num_batches
+    parts = math.ceil(num_examples / multiple)
+    batch_size = min(largest, multiple << (parts - 1).bit_length())
+    return batch_size, math.ceil(num_examples / batch_size)

@@ -5,6 +5,7 @@ import functools
 import zlib
 
 import keras
+import numpy as np
 
 from bit_keras.data.fingerprints import fingerprint as split_fingerprint
 from bit_keras.data.load import eval_batches
@@ -19,6 +20,8 @@ from bit_keras.workflows.runs import fingerprint
 
 # Steps of the longest HyperRule.
 LONGEST = 20_000
+# Bias of a class that is none.
+NEVER = -1e9
 # Fields of recipes that are the business of the input and of the rates.
 NOT_COMPILED = {
     *("num_examples", "height", "width", "resize", "eval_resize", "cropping", "flip"),
@@ -109,7 +112,8 @@ class FineTuner:
 
     Args:
         frozen: The `FrozenModel` to start from.
-        num_classes: Number of classes of the head.
+        num_classes: Number of classes of the head. Sets with fewer share the network
+            that is compiled for it.
         progress: Whether to show progress bars.
         batch_split: As in `RunOptions`.
         remat: As in `RunOptions`.
@@ -134,12 +138,13 @@ class FineTuner:
         """Trains on a set of images; returns the number of right test images.
 
         Args:
-            source: The `Source`.
+            source: The `Source`, with as many classes as the head or fewer.
             recipe: The recipe.
             seed: Seed of order, crops, flips and MixUp.
         """
         with naming_unreadable(source.train, source.test):
-            self._begin(recipe)
+            self._begin(recipe, source.num_classes)
+            source = self._with_room(source)
             train(
                 self.model,
                 source,
@@ -166,6 +171,13 @@ class FineTuner:
         model.backbone.remat = self.remat
         return model
 
+    def _with_room(self, source):
+        """Returns a source whose labels are as wide as the head."""
+        missing = self.num_classes - source.num_classes
+        return dataclasses.replace(
+            source, class_names=(*source.class_names, *[""] * missing)
+        )
+
     def _test_batches(self, source, recipe):
         """Returns the batches of test images: those of the run before, if it had them.
 
@@ -178,7 +190,7 @@ class FineTuner:
             self._tested_on = wanted
         return self._batches
 
-    def _begin(self, recipe):
+    def _begin(self, recipe, num_classes):
         """Puts the model and its optimizer where a run begins."""
         # The network is compiled once for all runs whose steps are the same ones: to
         # compile it takes longer than to train it on a fast device.
@@ -193,8 +205,12 @@ class FineTuner:
         weights = self.model.backbone.weights, self.frozen.model.backbone.weights
         for variable, start in zip(*weights, strict=True):
             variable.assign(start)
-        for variable in self.model.head.weights:
-            variable.assign(keras.ops.zeros_like(variable))
+        head = self.model.head
+        head.kernel.assign(keras.ops.zeros_like(head.kernel))
+        # Their probability is zero, to the last bit, and so are their gradients: no
+        # step moves a class that the set does not have.
+        is_class = np.arange(self.num_classes) < num_classes
+        head.bias.assign(np.where(is_class, 0, NEVER))
 
     def _compile(self, recipe):
         self._rates = RateTable(max(recipe.steps, LONGEST))

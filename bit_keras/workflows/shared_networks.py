@@ -3,13 +3,17 @@
 from bit_keras.models.classifier import BiTClassifier
 from bit_keras.workflows.fine_tuner import FineTuner, FrozenModel
 
+# Sets with as many classes or fewer share a network, for most have no more.
+LEAST_ROOM = 64
+
 
 class SharedNetworks:
     """Compiled networks, kept while models of one architecture follow each other.
 
     On a GPU it takes longer to compile a network than to fine-tune it on a few images.
-    What was kept is dropped when a model of another architecture or precision comes;
-    so models of one kind should be given one after another.
+    So sets of different numbers of classes share one. What was kept is dropped when a
+    model of another architecture or precision comes; so models of one kind should be
+    given one after another.
 
     Args:
         options: A job's `Options`, with `progress`, `batch_split`, `remat` and
@@ -65,10 +69,11 @@ class SharedNetworks:
 
         Args:
             frozen: The `FrozenModel`.
-            num_classes: Number of classes of the head.
+            num_classes: Number of classes of the set.
         """
-        if num_classes not in self._tuners:
+        room = max(LEAST_ROOM, 1 << (num_classes - 1).bit_length())
+        if room not in self._tuners:
             if not self._keeps:
                 self._tuners.clear()
-            self._tuners[num_classes] = FineTuner.of(frozen, num_classes, self._options)
-        return self._tuners[num_classes]
+            self._tuners[room] = FineTuner.of(frozen, room, self._options)
+        return self._tuners[room]

@@ -7,13 +7,12 @@ from bit_keras.evaluation.vtab import TASKS, choose_tasks
 from bit_keras.evaluation.vtab_data import check_data, open_task
 from bit_keras.evaluation.vtab_report import summarize_task, write_vtab_report
 from bit_keras.workflows.fine_tuner import (
-    FineTuner,
-    FrozenModel,
     check_models,
     describe_recipe,
     identify_source,
 )
 from bit_keras.workflows.kept_runs import KeptRuns, announce, claim_folder
+from bit_keras.workflows.shared_networks import SharedNetworks
 from bit_keras.workflows.summaries import describe_model
 from bit_keras.workflows.vtab_options import VtabOptions
 
@@ -112,17 +111,18 @@ class _Job:
         tried = len(options.rates) * len(options.search_steps) if options.search else 0
         total = count * len(sources) * (options.seeds + tried)
         self.runs = KeptRuns(out_dir, total, options.overwrite)
+        self.networks = SharedNetworks(options, count)
         self.results, self.models, self.notes = [], {}, []
 
     def run_model(self, name, model):
         """Evaluates one model on all tasks."""
-        frozen = FrozenModel.open(name, model, self.options.weights)
+        frozen = self.networks.open(name, model)
         if frozen.from_scratch:
             self.notes.append(f"{name} has random weights.")
         self.models[name] = describe_model(frozen.model)
         for task_name, source in self.sources.items():
             task = TASKS[task_name]
-            tuner = FineTuner.of(frozen, source.num_classes, self.options)
+            tuner = self.networks.tuner(frozen, source.num_classes)
             recipe, tried = self._choose(tuner, task)
             seeds = range(self.options.seeds)
             results = [self._run(tuner, task, source, recipe, seed) for seed in seeds]

@@ -36,6 +36,7 @@ from bit_keras.training.fit import train
 from bit_keras.versions import versions
 from bit_keras.workflows.fine_tuner import FineTuner, FrozenModel
 from bit_keras.workflows.folders import write_json
+from bit_keras.workflows.shared_networks import LEAST_ROOM
 
 VARIANTS = ("BN", "GN", "BN+WS", "GN+WS")
 TARGETS = ("fashion_mnist", "mnist", "emoji9", "trees2")
@@ -208,26 +209,26 @@ class Transfer:
             "examples_per_class": self.examples_per_class,
         }
 
-    def measure(self, tuners):
+    def measure(self, tuner):
         """Fine-tunes on all targets.
 
         Args:
-            tuners: Maps a number of classes to a `FineTuner`.
+            tuner: A `FineTuner` with room for the classes of all targets.
 
         Returns:
             For each target the accuracy on all its test images, of each seed.
         """
         return {
-            name: [self._accuracy(tuners, source, seed) for seed in self.seeds]
+            name: [self._accuracy(tuner, source, seed) for seed in self.seeds]
             for name, source in self.targets.items()
         }
 
-    def _accuracy(self, tuners, source, seed):
+    def _accuracy(self, tuner, source, seed):
         few = bit_keras.open_source(
             source, examples_per_class=self.examples_per_class, subset_seed=seed
         )
         recipe = transfer_recipe(few.train.num_examples, self.pixels, self.steps)
-        correct = tuners(few.num_classes).run(few, recipe, seed)
+        correct = tuner.run(few, recipe, seed)
         return correct / few.test.num_examples
 
 
@@ -251,8 +252,9 @@ class Trial:
         self.source = source
         self.seed = seed
         self._start = self.model.get_weights()
-        self._frozen = FrozenModel.open(variant, self.model)
-        self._tuners = {}
+        frozen = FrozenModel.open(variant, self.model)
+        # One for all targets, for it is compiled but once.
+        self._tuner = FineTuner(frozen, LEAST_ROOM, False)
 
     def run(self, recipe, transfer, batch_split=1):
         """Trains from the random weights, then fine-tunes.
@@ -291,12 +293,6 @@ class Trial:
             "images_per_second": round(recipe.steps * recipe.batch_size / trained, 1),
             "seconds": round(time.perf_counter() - begin, 1),
         }
-
-    def _tuner(self, num_classes):
-        """Returns the same one each time, for it is compiled but once."""
-        if num_classes not in self._tuners:
-            self._tuners[num_classes] = FineTuner(self._frozen, num_classes, False)
-        return self._tuners[num_classes]
 
 
 def _mean(values):

@@ -9,6 +9,7 @@ import json
 import pathlib
 import re
 
+import numpy as np
 import sets
 
 from bit_keras.published import ABSTRACT, README, TABLE_1, TABLE_2, TITLES, published
@@ -49,6 +50,9 @@ def renewed(text):
         "paper-full": full_sets_table(),
         "paper-few": few_examples_table(),
     }
+    # As long as nothing was run, there is nothing to show.
+    if _file("tuned").is_file():
+        tables["tuned"] = tuned_table(read("tuned"))
 
     def renew(match):
         head, name = match.groups()
@@ -60,7 +64,11 @@ def renewed(text):
 
 def read(name):
     """Returns the rows of a file of results."""
-    return json.loads((FOLDER / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads(_file(name).read_text(encoding="utf-8"))
+
+
+def _file(name):
+    return FOLDER / "results" / f"{name}.json"
 
 
 def few_shot_table(rows, names):
@@ -98,6 +106,37 @@ def few_shot_table(rows, names):
             for words, targets in lines.items()
         ],
     )
+
+
+def tuned_table(rows):
+    """Returns what a search for each target has found, beside the rule.
+
+    Args:
+        rows: Of `tuned.json`.
+    """
+    heads = ["per cent of the test images, median (range) of the draws"]
+    heads += ["the rule", "tuned", "tuned less rule, draw by draw"]
+    heads += ["rate and steps found", "search"]
+    return _table(heads, [_tuned_cells(row) for row in rows])
+
+
+def _tuned_cells(row):
+    contenders = [row[name]["accuracies"] for name in ("rule", "winner")]
+    recipe, search = row["winner"]["recipe"], row["search"]
+    return [
+        f"`{row['target']}`, {row['shots']} per class",
+        *(_median_and_range(accuracies) for accuracies in contenders),
+        _median_and_range(np.subtract(*reversed(contenders)), "+"),
+        f"{recipe['base_learning_rate']:g}, {recipe['steps']:,}",
+        f"{search['runs']} runs, {search['seconds']:,.0f} s",
+    ]
+
+
+def _median_and_range(shares, sign=""):
+    """Returns per cent, as `71.4 (70.0 to 72.1)`."""
+    figures = np.median(shares), np.min(shares), np.max(shares)
+    median, low, high = (f"{100 * each:{sign}.1f}" for each in figures)
+    return f"{median} ({low} to {high})"
 
 
 def full_sets_table():

@@ -41,6 +41,8 @@ RESULTS_FILE = "transfer.json"
 PIXELS = 32
 FULL = "full"
 LONGER = {"scratch": 1, "scratch5": 5}
+# What a row is of.
+SUBJECT = ("model", "target", "method", "shots")
 
 
 def define_flags(values=flags.FLAGS):
@@ -234,19 +236,11 @@ class Job:
 
     def _get(self, frozen, data, words, settings, count_right):
         """Returns a run, made now if it is not there."""
-        kind, count, seed = words
-        configuration = {
-            "model": frozen.identity,
-            "data": data.identity,
-            **settings,
-            "method": kind,
-            "examples_per_class": count,
-            "seed": seed,
-        }
-        name = (frozen.name, data.source.name, kind, f"{count}-shot", f"seed-{seed}")
-        return self.runs.get(
-            configuration, lambda: {"num_correct": count_right()}, *name
-        )
+
+        def make():
+            return {"num_correct": count_right()}
+
+        return get_run(self.runs, frozen, data, words, settings, make)
 
     def _add(self, contender, data, kind, count, runs):
         """Adds a row, and writes all that there are."""
@@ -270,9 +264,41 @@ class Job:
         )
 
 
-def merge_rows(path, rows):
-    """Writes rows to a file, beside those of other calls that are there."""
-    merged = {_subject(row): row for row in [*read_rows(path), *rows]}
+def get_run(runs, frozen, data, words, settings, make):
+    """Returns a run, made now if it is not there.
+
+    Args:
+        runs: The `KeptRuns`.
+        frozen: The `FrozenModel`.
+        data: The `FewShotSet`.
+        words: (kind of run, examples per class, seed).
+        settings: All else that decides the result, a dict of JSON's types.
+        make: As in `KeptRuns.get`.
+    """
+    kind, count, seed = words
+    configuration = {
+        "model": frozen.identity,
+        "data": data.identity,
+        **settings,
+        "method": kind,
+        "examples_per_class": count,
+        "seed": seed,
+    }
+    name = (frozen.name, data.source.name, kind, f"{count}-shot", f"seed-{seed}")
+    return runs.get(configuration, make, *name)
+
+
+def merge_rows(path, rows, subject=SUBJECT):
+    """Writes rows to a file, beside those of other calls that are there.
+
+    Args:
+        path: The file.
+        rows: Dicts of JSON's types; of one subject the last one is kept.
+        subject: The names of what tells subjects apart.
+    """
+    merged = {
+        tuple(row[name] for name in subject): row for row in [*read_rows(path), *rows]
+    }
     write_json(path, list(merged.values()))
 
 
@@ -280,10 +306,6 @@ def read_rows(path):
     """Returns the rows of a file, none if it is not there."""
     path = pathlib.Path(path)
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-
-
-def _subject(row):
-    return tuple(row[key] for key in ("model", "target", "method", "shots"))
 
 
 if __name__ == "__main__":

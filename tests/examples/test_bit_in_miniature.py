@@ -15,6 +15,7 @@ import snapshots
 import tables
 import tensorflow as tf
 import transfer
+import tuned
 import upstream
 from absl import flags
 from PIL import Image
@@ -256,6 +257,204 @@ def test_transfer_fills_its_file_once(tmp_path, monkeypatch, capsys, transferrin
     assert json.loads(path.read_text()) == rows
 
 
+def labelled_set(per_class=(6, 9, 7)):
+    """Returns a set whose images are told apart by their first pixel."""
+    labels = np.repeat(np.arange(3), per_class)
+    images = np.zeros((len(labels), 36, 36, 3), np.uint8)
+    images[:, 0, 0, 0] = np.arange(len(labels))
+    tests = np.full((3, 36, 36, 3), 255, np.uint8), np.arange(3)
+    return bit_keras.open_source(((images, labels), tests))
+
+
+def first_pixels(split):
+    return [int(image[0, 0, 0]) for image, _ in split.images().as_numpy_iterator()]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_search_validates_on_images_that_were_not_drawn(seed):
+    source = labelled_set()
+    searched = tuned.ValidationSet(source, per_class=4).subset(2, seed)
+    drawn, held_back = map(first_pixels, (searched.train, searched.test))
+    few = bit_keras.open_source(source, examples_per_class=2, subset_seed=seed)
+    assert drawn == first_pixels(few.train)
+    assert not set(drawn) & set(held_back)
+    assert len(set(held_back)) == 12
+    labels = source.train.read_labels()
+    np.testing.assert_array_equal(np.bincount(labels[held_back]), [4, 4, 4])
+    # Images and labels have stayed together.
+    np.testing.assert_array_equal(searched.test.read_labels(), labels[held_back])
+
+
+def test_draws_are_validated_on_images_of_their_own():
+    searched = tuned.ValidationSet(labelled_set(), per_class=4)
+    splits = [searched.subset(2, seed).test for seed in (0, 1, 0)]
+    assert splits[0] is splits[2]
+    assert first_pixels(splits[0]) != first_pixels(splits[1])
+
+
+def test_identity_tells_what_is_validated_on():
+    source = labelled_set()
+    identities = [tuned.ValidationSet(source, count).identity for count in (3, 4)]
+    assert identities[0] != identities[1]
+    assert identities[0].items() > tuned.FewShotSet(source).identity.items()
+
+
+def test_best_candidate_is_right_most_often():
+    def candidate(rate, steps, *num_correct):
+        return {"rate": rate, "steps": steps, "num_correct": num_correct}
+
+    lower, higher = candidate(0.01, 200, 5, 6), candidate(0.03, 200, 6, 5)
+    longer, worse = candidate(0.001, 500, 5, 6), candidate(0.001, 200, 5, 5)
+    better = candidate(0.1, 1500, 4, 8)
+    assert tuned.best([worse, longer, better, lower]) is better
+    # Of equal ones that of fewer steps, then of the lower rate.
+    assert tuned.best([worse, longer, higher]) is higher
+    assert tuned.best([longer, higher, lower, worse]) is lower
+
+
+class Stopping:
+    """Takes the place of a method whose run is stopped."""
+
+    def __init__(self, cause):
+        self.cause = cause
+
+    def run(self, examples_per_class, seed):
+        raise bit_keras.RunError("no number") from self.cause
+
+
+def test_rate_that_is_too_high_is_a_result():
+    run = tuned._count_right(Stopping(None), 1, 0)
+    assert run == {"num_correct": 0, "failed": "no number"}
+    with pytest.raises(bit_keras.RunError, match="no number"):
+        tuned._count_right(Stopping(MemoryError()), 1, 0)
+
+
+@pytest.fixture
+def tuning(tmp_path, monkeypatch, without_xla):
+    source = make_source(num_examples=12, num_test=9)
+    monkeypatch.setattr(sets, "target", lambda name, data_dir: source)
+    monkeypatch.setattr(recipes, "RESIZE", 36)
+    monkeypatch.setattr(recipes, "CROP", 32)
+    bit_keras.save_npz(make_model(num_classes=0), tmp_path / "weights.npz")
+    return values_of(
+        tuned,
+        weights=str(tmp_path / "weights.npz"),
+        targets=["arrays"],
+        rates=["0.003", "0.01"],
+        steps=["1", "2"],
+        shots=1,
+        seeds=3,
+        batch_size=4,
+        rule_steps=1,
+        out_dir=str(tmp_path / "tuned"),
+    )
+
+
+@pytest.fixture
+def fine_tuned(monkeypatch):
+    """The (rate, steps, seed, what it is tested on) of all runs, none of them made.
+
+    Half of the images are right, and all of them at the rate 0.01.
+    """
+    found = []
+
+    def run(tuner, source, recipe, seed):
+        found.append((recipe.base_learning_rate, recipe.steps, seed, source.test))
+        is_best = recipe.base_learning_rate == 0.01
+        return source.test.num_examples // (1 if is_best else 2)
+
+    monkeypatch.setattr(FineTuner, "run", run)
+    return found
+
+
+def read_row(values):
+    path = os.path.join(values.out_dir, "tuned.json")
+    with open(path, encoding="utf-8") as file:
+        [row] = json.load(file)
+    return row
+
+
+def test_search_chooses_what_is_then_tested(tuning, fine_tuned):
+    tuned.main(tuning)
+    row = read_row(tuning)
+    pairs = [(rate, steps) for rate in (0.003, 0.01) for steps in (1, 2)]
+    search = [(*pair, seed) for seed in (0, 1) for pair in pairs]
+    tests = [(rate, 1, seed) for rate in (0.003, 0.01) for seed in (0, 1, 2)]
+    assert [run[:3] for run in fine_tuned] == [*search, *tests]
+    *_, splits = zip(*fine_tuned, strict=True)
+    test = sets.target("arrays", None).test
+    assert [split is test for split in splits] == [False] * 8 + [True] * 6
+    for split in splits[:8]:
+        # Three of the four images of each class are left.
+        np.testing.assert_array_equal(np.bincount(split.read_labels()), [3, 3, 3])
+    figures = {
+        (each["rate"], each["steps"]): (each["num_correct"], each["mean"])
+        for each in row["candidates"]
+    }
+    assert figures == {
+        (0.003, 1): ([4, 4], 4 / 9),
+        (0.003, 2): ([4, 4], 4 / 9),
+        (0.01, 1): ([9, 9], 1),
+        (0.01, 2): ([9, 9], 1),
+    }
+    for each in row["candidates"]:
+        assert each["num_validation"] == 9 and "num_test" not in each
+    assert row["rule"]["accuracies"] == [4 / 9] * 3
+    assert row["winner"]["accuracies"] == [1] * 3
+    assert (row["rule"]["median"], row["winner"]["median"]) == (4 / 9, 1)
+    assert row["rule"]["recipe"]["base_learning_rate"] == 0.003
+    assert row["winner"]["recipe"]["base_learning_rate"] == 0.01
+    assert row["winner"]["recipe"]["batch_size"] == 4
+    assert row["search"]["runs"] == 8
+    assert row["search"]["validation_images_per_class"] == 3
+    [environment] = row["environments"]
+    assert environment["tensorflow"] == tf.__version__
+
+
+def test_rule_that_wins_is_not_tested_twice(tuning, fine_tuned):
+    tuning.rates = ["0.003"]
+    tuned.main(tuning)
+    assert len(fine_tuned) == 4 + 3
+    row = read_row(tuning)
+    assert row["rule"] == row["winner"]
+
+
+def test_rule_is_as_published_by_default(tuning):
+    values = values_of(tuned, shots=1)
+    source = sets.target("arrays", None)
+    job = tuned.Comparison(values, None, None, source)
+    recipe = job._rule(tuned.RULE_RATE, values.rule_steps).recipe(source)
+    published = bit_keras.HyperRule(36, 36, 12)
+    assert recipe == published.scaled(resize=36, crop=32)
+    assert (recipe.batch_size, recipe.steps, recipe.mixup_alpha) == (512, 500, 0)
+
+
+def test_search_needs_images_to_validate_on(tuning):
+    tuning.shots = 4
+    with pytest.raises(bit_keras.InputError, match="4 training images .* Received: 4"):
+        tuned.main(tuning)
+
+
+def test_search_compiles_once_and_goes_on(monkeypatch, tuning):
+    compiled = []
+
+    def compile_once(tuner, recipe, compile_=FineTuner._compile):
+        compiled.append(recipe)
+        compile_(tuner, recipe)
+
+    monkeypatch.setattr(FineTuner, "_compile", compile_once)
+    assert tuned.main(tuning) is None
+    assert len(compiled) == 1
+    row = read_row(tuning)
+    assert len(row["candidates"]) == 4
+    assert not any(each["failed"] for each in row["candidates"])
+    assert len(row["winner"]["accuracies"]) == 3
+
+    monkeypatch.setattr(FineTuner, "run", None)
+    tuned.main(tuning)
+    assert read_row(tuning) == row
+
+
 def test_pixels_are_features():
     images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
     features = transfer.Pixels().model.predict_on_batch(images)
@@ -426,6 +625,36 @@ def test_page_has_the_tables_of_the_results():
     assert "| 43.0, 65.2, 69.1, 71.4 |" in text
     assert "| mean of 8 | 45.4, 60.5, –, – |" in text
     assert "| BiT-S | 81.30 | 97.51 | 86.21 | 93.97 | 89.89 | 66.87 |" in text
+
+
+def test_table_shows_what_the_rule_gives_away():
+    row = {
+        "target": "mnist",
+        "shots": 25,
+        "rule": {"accuracies": [0.5, 0.6, 0.7]},
+        "winner": {
+            "accuracies": [0.52, 0.59, 0.74],
+            "recipe": {"base_learning_rate": 0.01, "steps": 1500},
+        },
+        "search": {"runs": 30, "seconds": 1234.5},
+    }
+    *_, line = tables.tuned_table([row]).splitlines()
+    assert line == (
+        "| `mnist`, 25 per class | 60.0 (50.0 to 70.0) | 59.0 (52.0 to 74.0) | "
+        "+2.0 (-1.0 to +4.0) | 0.01, 1,500 | 30 runs, 1,234 s |"
+    )
+
+
+def test_table_of_the_search_waits_for_its_results(tmp_path, monkeypatch):
+    (tmp_path / "results").mkdir()
+    for name in ("finetune", "probe"):
+        path = tables.FOLDER / "results" / f"{name}.json"
+        (tmp_path / "results" / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(tables, "FOLDER", tmp_path)
+    assert tables.renewed("A page without it.") == "A page without it."
+    (tmp_path / "results" / "tuned.json").write_text("[]", encoding="utf-8")
+    page = "<!-- tables.py: tuned -->\n\n<!-- end -->"
+    assert "| the rule | tuned |" in tables.renewed(page)
 
 
 def test_page_has_its_pictures():

@@ -14,7 +14,7 @@ from bit_keras.workflows import fewshot_options
 from bit_keras.workflows.fewshot import fewshot
 from bit_keras.workflows.fewshot_options import FewShotOptions
 from bit_keras.workflows.fine_tuner import FineTuner, FrozenModel
-from bit_keras.workflows.shared_networks import SharedNetworks
+from bit_keras.workflows.shared_networks import LEAST_ROOM, SharedNetworks
 
 SOURCE = make_source(num_examples=30, num_test=12)
 OPTIONS = FewShotOptions(progress=False)
@@ -89,17 +89,18 @@ def test_a_second_model_of_the_architecture_is_not_traced(files, traces, tmp_pat
     assert traces == once
 
 
-def test_sets_of_as_many_classes_share_what_is_compiled(files, traces, tmp_path):
+def test_sets_share_what_is_compiled_whatever_their_classes(files, traces, tmp_path):
     evaluate({"a": files["a"]}, tmp_path / "one")
     once = dict(traces)
-    other = dataclasses.replace(SOURCE, name="other")
+    other = make_source(num_examples=40, num_test=12, num_classes=4)
+    other = dataclasses.replace(other, name="other")
     traces.clear()
     evaluate({"a": files["a"]}, tmp_path / "two", [SOURCE, other])
     assert traces["train_step"] == once["train_step"]
 
 
 def test_taking_turns_changes_no_bit(files):
-    """Runs, features and identity are those of models that share nothing."""
+    """Runs, features and identity are those of networks of their own."""
     networks = SharedNetworks(OPTIONS, count=3)
     images = np.linspace(-1, 1, 2 * 32 * 32 * 3, dtype=np.float32)
     images = images.reshape(2, 32, 32, 3)
@@ -112,7 +113,7 @@ def test_taking_turns_changes_no_bit(files):
         np.testing.assert_array_equal(
             shared.model.predict_on_batch(images), own.model.predict_on_batch(images)
         )
-        expected = FineTuner(own, 3, progress=False)
+        expected = FineTuner(own, LEAST_ROOM, progress=False)
         tuners.append(networks.tuner(shared, 3))
         right = tuners[-1].run(SOURCE, recipe, seed=1)
         assert right == expected.run(SOURCE, recipe, seed=1)
@@ -139,7 +140,25 @@ def test_models_of_the_caller_stay_as_they_are():
 def test_nothing_is_kept_that_no_model_waits_for(files, count, kept):
     networks = SharedNetworks(OPTIONS, count)
     frozen = networks.open("a", files["a"])
-    of_three = networks.tuner(frozen, 3)
-    assert networks.tuner(frozen, 3) is of_three
-    networks.tuner(frozen, 4)
-    assert (networks.tuner(frozen, 3) is of_three) == kept
+    of_few = networks.tuner(frozen, 3)
+    assert networks.tuner(frozen, 64) is of_few
+    assert networks.tuner(frozen, 65).num_classes == 128
+    assert (networks.tuner(frozen, 3) is of_few) == kept
+
+
+def test_room_for_more_classes_changes_nothing(files):
+    """Classes that a set does not have stay where they are, whatever the others do."""
+    frozen = FrozenModel.open("a", files["a"])
+    tuners = [FineTuner(frozen, count, progress=False) for count in (3, 64)]
+    recipe = dataclasses.replace(recipe_of(SOURCE), mixup_alpha=0.3)
+    own, roomy = (
+        (tuner.run(SOURCE, recipe, seed=1), tuner.model.head.get_weights())
+        for tuner in tuners
+    )
+    assert roomy[0] == own[0]
+    for with_room, alone in zip(roomy[1], own[1], strict=True):
+        np.testing.assert_allclose(with_room[..., :3], alone, rtol=1e-4, atol=1e-7)
+        assert np.abs(alone).max() > 1e-4
+    kernel, bias = roomy[1]
+    assert not kernel[:, 3:].any()
+    assert (bias[3:] == -1e9).all()
