@@ -31,6 +31,7 @@ def write_report(
     split="test",
     history=None,
     timings=None,
+    input_wait=None,
     pictures=None,
     examples=(),
     seed=None,
@@ -52,6 +53,8 @@ def write_report(
         split: Name of the part of the data that they are, for the headline.
         history: Mapping of names to lists that were logged in training.
         timings: Mapping of the parts of the run, one after another, to seconds.
+        input_wait: Share of the time for which training waited for its images, in
+            [0, 1], or `None`.
         pictures: Mapping of captions to picture files; those that exist are shown.
         examples: Lists of small images, one for each of the first confusions, as
             `write_pictures` returns them.
@@ -74,6 +77,7 @@ def write_report(
         "recipe": recipe,
         "seed": seed,
         "timings": timings or {},
+        "input_wait": input_wait,
         "environment": describe_environment(),
         "pictures": list_pictures(out_dir, pictures or {}),
         "examples": examples,

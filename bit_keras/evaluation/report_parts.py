@@ -22,7 +22,7 @@ def run_table(report):
 
     Args:
         report: A report's contents, with `timings`, `created`, `seed` and
-            `environment`.
+            `environment`, and perhaps `input_wait`.
     """
     timings = dict(report["timings"])
     if len(timings) > 1:
@@ -30,6 +30,8 @@ def run_table(report):
     rows = [
         (f"time, {name}", describe_duration(time)) for name, time in timings.items()
     ]
+    if (share := report.get("input_wait")) is not None:
+        rows.append(("training waited for images", f"{100 * share:.1f} % of the time"))
     rows.append(("date", describe_time(report["created"])))
     rows.append(("seed", "–" if report["seed"] is None else str(report["seed"])))
     rows += report["environment"].items()

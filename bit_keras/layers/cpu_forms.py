@@ -16,6 +16,7 @@ import tensorflow as tf
 from tensorflow.compiler.tf2xla.python import xla
 
 from bit_keras.layers.gradients import custom_gradient
+from bit_keras.layers.shapes import sizes
 from bit_keras.layers.switch import Switch
 
 # Sums are products of up to so many parts: of a single one XLA would make a loop again.
@@ -58,17 +59,14 @@ def mean_over(x, axes):
     averaged = x.shape[axes[0] : -1]
     if not enabled() or not averaged.is_fully_defined():
         return tf.reduce_mean(x, axes, keepdims=True)
-    others, channels = tf.shape(x)[: axes[0]], x.shape[-1]
+    others, channels = sizes(x)[: axes[0]], x.shape[-1]
     count = averaged.num_elements()
     parts = next(parts for parts in range(_PARTS, 0, -1) if count % parts == 0)
-
-    def reshape(values, *shape):
-        return tf.reshape(values, tf.concat([others, shape], 0))
-
-    ones = tf.ones(tf.concat([others, [parts, 1, count // parts]], 0), x.dtype)
-    sums = ones @ reshape(x, parts, count // parts, channels)
-    means = tf.reduce_sum(sums, axis=-3) / tf.cast(count, x.dtype)
-    return reshape(means, *(1 for _ in axes), channels)
+    # Not `tf.ones`, which would write a small matrix into the graph value by value.
+    ones = tf.fill([*others, parts, 1, count // parts], tf.ones([], x.dtype))
+    sums = ones @ tf.reshape(x, [*others, parts, count // parts, channels])
+    means = tf.reduce_sum(sums, axis=-3) / count
+    return tf.reshape(means, [*others, *(1 for _ in axes), channels])
 
 
 def can_multiply(images, kernel, strides):
@@ -102,8 +100,7 @@ def convolve(images, kernel, strides, padding):
     patches = _patches(images, taps, strides, padding)
     rows = tf.reshape(patches, (-1, patches.shape[-1]))
     products = _multiply(rows, tf.reshape(kernel, (-1, new_channels)))
-    shape = tf.concat([tf.shape(patches)[:3], [new_channels]], 0)
-    return tf.reshape(products, shape)
+    return tf.reshape(products, [*sizes(patches)[:3], new_channels])
 
 
 def _patches(images, taps, strides, padding):
@@ -113,8 +110,7 @@ def _patches(images, taps, strides, padding):
         images = tf.pad(images, [[0, 0], sides, sides, [0, 0]])
     # Places that a kernel's first pixel can be at.
     rows, columns = (
-        size - tap + 1
-        for size, tap in zip(tf.unstack(tf.shape(images)[1:3]), taps, strict=True)
+        size - tap + 1 for size, tap in zip(sizes(images)[1:3], taps, strict=True)
     )
     return tf.concat(
         [

@@ -7,10 +7,13 @@ result; so does the backward pass, and between the two nothing is kept but the i
 see `cpu_forms`.)
 """
 
+import math
+
 import tensorflow as tf
 
 from bit_keras.layers.cpu_forms import mean_over
 from bit_keras.layers.gradients import custom_gradient
+from bit_keras.layers.shapes import sizes
 
 
 def group_normalize(x, gamma, beta, groups, epsilon, relu):
@@ -53,7 +56,7 @@ def group_normalize(x, gamma, beta, groups, epsilon, relu):
             along = _group_mean(mean_along * gamma, groups)
             dx = (dy * gamma - constant - standard * along) * inverse
             # The parameters' gradients are sums over the pixels of all images.
-            pixels = tf.cast(tf.reduce_prod(tf.shape(x)[1:3]), gamma.dtype)
+            pixels = tf.cast(math.prod(sizes(x)[1:3]), gamma.dtype)
             every_image = (0, 1, 2)
             return (
                 tf.cast(dx, x.dtype),
@@ -88,8 +91,7 @@ def _statistics(x, groups, epsilon):
 
 def _group_mean(values, groups):
     """Returns the mean over its group for each channel of (batch, 1, 1, C)."""
-    batch, channels = tf.shape(values)[0], values.shape[-1]
-    grouped = tf.reshape(values, (batch, groups, channels // groups))
-    means = tf.reduce_mean(grouped, axis=2, keepdims=True)
-    means = tf.broadcast_to(means, tf.shape(grouped))
-    return tf.reshape(means, (batch, 1, 1, channels))
+    batch, *_, channels = sizes(values)
+    shape = batch, groups, channels // groups
+    means = tf.reduce_mean(tf.reshape(values, shape), axis=2, keepdims=True)
+    return tf.reshape(tf.broadcast_to(means, shape), (batch, 1, 1, channels))

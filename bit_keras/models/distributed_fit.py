@@ -10,11 +10,25 @@ does without:
 - With `steps_per_execution`, collectives fail inside of the conditionals that Keras
   makes a step of.
 
-And one without any: after each step Keras waits for the device, to learn whether there
-was a batch, so that a GPU idles until the next one is launched.
+And two without any:
+
+- After each step Keras waits for the device, to learn whether there was a batch, so
+  that a GPU idles until the next one is launched.
+- `_symbolic_build` traces the whole network for the shape of its outputs, which the
+  model can tell.
 """
 
+import collections
+import functools
+import time
+
+import keras
 import tensorflow as tf
+
+# Steps whose fetches are kept; whoever watches them is never so far behind.
+_KEPT_FETCHES = 1000
+# What `fit` and `evaluate` take batches from; `train_on_batch` has a Python iterator.
+_ITERATORS = (tf.data.Iterator, tf.distribute.DistributedIterator)
 
 
 class DistributedFit:
@@ -26,9 +40,14 @@ class DistributedFit:
         prepare: Applied to each batch before a step of `fit` or `evaluate`, where
             `can_prepare`; or `None`. It is not compiled together with the step, so that
             the network is compiled once for all batches that lead to the same images.
+        fetches: When the latest steps of `fit` began to ask for their batches, and when
+            they had them: pairs in seconds of `time.perf_counter`, a deque from which
+            they can be taken. None are added where Keras makes several steps at once,
+            or runs eagerly.
     """
 
     prepare = None
+    fetches = ()
 
     @property
     def can_prepare(self):
@@ -52,7 +71,28 @@ class DistributedFit:
                 prepared = prepare.get_concrete_function(data_batch)
                 data_batch = prepared.structured_outputs
         with self.distribute_strategy.scope():
+            self._build_metrics(data_batch)
             self._symbolic_build(data_batch=data_batch)
+
+    def _build_metrics(self, data_batch):
+        """Makes metrics and loss as `_symbolic_build` would, but without the network.
+
+        It leaves the network alone where it finds them made.
+        """
+        # Only those of `compile` are made from shapes, and say whether they are.
+        if all(getattr(metric, "built", True) for metric in self.metrics):
+            return
+        images, labels, weights = keras.utils.unpack_x_y_sample_weight(data_batch)
+        inputs = keras.KerasTensor(images.shape, images.dtype)
+        batch = images, labels, self.compute_output_spec(inputs), weights
+
+        @tf.function(autograph=False)
+        def measure(*batch):
+            self.compute_metrics(*batch)
+            self.compute_loss(*batch, training=False)
+
+        with keras.StatelessScope(), keras.SymbolicScope():
+            measure.get_concrete_function(*(_spec_of(values) for values in batch))
 
     def make_train_function(self, force=False):
         """Makes what `fit` calls with an iterator of batches."""
@@ -60,43 +100,61 @@ class DistributedFit:
             super().make_train_function(force)
         elif not (force or self.train_function is None):
             return
-        elif not self.has_strategy:
-            self.train_function = self._function_of_one_step(self.train_step)
+        elif self.steps_per_execution > 1:
+            self.train_function = self._function_of_several_steps()
         else:
-            step = self._step_of_all_replicas(self.train_step)
-            others = self.steps_per_execution - 1
+            self.fetches = collections.deque(maxlen=_KEPT_FETCHES)
+            self.train_function = self._function_of_one_step(
+                self.train_step, self.fetches
+            )
 
-            @tf.function(reduce_retracing=True)
-            def train_function(iterator):
-                if others:  # The body of a loop is traced even if it never runs.
-                    for _ in tf.range(others):
-                        step(iterator)
-                return step(iterator)
+    def _function_of_several_steps(self):
+        """Returns what makes all steps of an execution under a strategy."""
+        step = self._step_of_all_replicas(self.train_step)
+        others = self.steps_per_execution - 1
 
-            self.train_function = train_function
+        @tf.function(reduce_retracing=True)
+        def train_function(iterator):
+            for _ in tf.range(others):
+                step(next(iterator))
+            return step(next(iterator))
 
-    def _next_batch(self, iterator):
-        batch = next(iterator)
-        return batch if self.prepare is None else self.prepare(batch)
+        return train_function
 
-    def _function_of_one_step(self, step):
+    def _function_of_one_step(self, step, fetches=None):
         """Returns what launches one step, without waiting for it."""
-        step = tf.function(
-            step, jit_compile=self.jit_compile, reduce_retracing=True, autograph=False
-        )
+        fetch = next
+        if self.has_strategy:
+            # In a graph, which fetches for all replicas at once.
+            fetch = tf.function(lambda iterator: next(iterator), autograph=False)
+            step = tf.function(self._step_of_all_replicas(step), autograph=False)
+        else:
+            step = tf.function(
+                step,
+                jit_compile=self.jit_compile,
+                reduce_retracing=True,
+                autograph=False,
+            )
 
-        # Retraced for each kind of iterator, or else the shapes of batches that differ
+        def prepared_step(batch):
+            return step(batch if self.prepare is None else self.prepare(batch))
+
+        # Retraced for each kind of batch, or else the shapes of batches that differ
         # would be lost: that costs little, as the step itself is not.
-        @tf.function(autograph=False)
-        def next_step(iterator):
-            return step(self._next_batch(iterator))
+        @functools.cache
+        def step_of(spec):
+            return tf.function(prepared_step, input_signature=[spec], autograph=False)
 
         def function(iterator):
-            # `train_on_batch` gives a Python iterator.
-            graph_can_iterate = isinstance(iterator, tf.data.Iterator)
-            if graph_can_iterate:
-                return next_step(iterator)
-            return step(self._next_batch(iterator))
+            if not isinstance(iterator, _ITERATORS):
+                return prepared_step(next(iterator))
+            asked = time.perf_counter()
+            # Not in the graph of the step: a clock that follows a batch there waits for
+            # all that a GPU has been asked for.
+            batch = fetch(iterator)
+            if fetches is not None:
+                fetches.append((asked, time.perf_counter()))
+            return step_of(iterator.element_spec)(batch)
 
         return function
 
@@ -109,13 +167,14 @@ class DistributedFit:
         elif not self.has_strategy:
             self.test_function = self._function_of_one_step(self.test_step)
         else:
-            step = tf.function(self._step_of_all_replicas(self.test_step))
+            step = self._step_of_all_replicas(self.test_step)
+            next_step = tf.function(lambda iterator: step(next(iterator)))
 
             def test_function(iterator):
                 metrics = None
                 for _ in range(self.steps_per_execution):
                     try:
-                        metrics = step(iterator)
+                        metrics = next_step(iterator)
                     except tf.errors.OutOfRangeError:
                         break
                 if metrics is None:
@@ -125,11 +184,11 @@ class DistributedFit:
             self.test_function = test_function
 
     def _step_of_all_replicas(self, step):
-        """Returns a function of an iterator that makes one step of all replicas."""
+        """Returns a function of a batch that makes one step of all replicas."""
         strategy = self.distribute_strategy
 
-        def step_of_all(iterator):
-            metrics = strategy.run(step, args=(next(iterator),))
+        def step_of_all(batch):
+            metrics = strategy.run(step, args=(batch,))
             return {
                 name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
                 for name, value in metrics.items()
@@ -141,3 +200,8 @@ class DistributedFit:
 def _spec_of_one_replica(spec):
     """Returns the `tf.TensorSpec` of the first of the replicas' shares."""
     return tf.nest.flatten(spec, expand_composites=True)[0]
+
+
+def _spec_of(values):
+    """Returns the `tf.TensorSpec` of what may be `None`."""
+    return None if values is None else tf.TensorSpec(values.shape, values.dtype)

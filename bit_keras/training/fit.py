@@ -16,6 +16,7 @@ from bit_keras.training.callbacks import (
     SaveCheckpoints,
     StopOnNaN,
 )
+from bit_keras.training.input_wait import InputWait
 from bit_keras.training.interruption import noticing_signals
 from bit_keras.training.progress import ShowProgress
 from bit_keras.training.resume import Progress
@@ -70,7 +71,8 @@ def train(
     Returns:
         A `Progress`: its `rows` hold for each epoch the `step` and the `learning_rate`
         at its end, the means of `loss` and `accuracy` over it, and `val_loss` and
-        `val_accuracy` where the test images were looked at after it.
+        `val_accuracy` where the test images were looked at after it. Its `input_wait`
+        is the share of the time for which steps waited for their images.
 
     Raises:
         InputError: If batch, parts, replicas and checkpoints do not fit.
@@ -222,13 +224,15 @@ class _Run:
         """Trains for one part of the run."""
         first_epoch, epochs, steps, offset = segment
         clock = Clock(steps + offset, offset)
+        input_wait = InputWait(self.state)
         rate = self.recipe.learning_rate
         callbacks = [
             clock,
             StopOnNaN(clock),
             RecordRows(self.state, clock, rate),
             *callbacks,
-            ShowProgress(bar, self.recipe.batch_size, clock),
+            input_wait,
+            ShowProgress(bar, self.recipe.batch_size, clock, input_wait),
         ]
         if offset and restore_metrics:
             callbacks.append(RestoreMetrics(restore_metrics))

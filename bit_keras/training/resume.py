@@ -30,11 +30,20 @@ class Progress:
         step: Number of updates of the weights.
         rows: What was measured after each epoch, a dict each.
         seconds: Time spent on training.
+        waited: Seconds for which steps waited for their images.
+        measured: Seconds of the steps of which that is known.
     """
 
     step: int = 0
     rows: list = dataclasses.field(default_factory=list)
     seconds: float = 0.0
+    waited: float = 0.0
+    measured: float = 0.0
+
+    @property
+    def input_wait(self):
+        """Share of the time for which steps waited, in [0, 1]; `None` if unknown."""
+        return self.waited / self.measured if self.measured else None
 
 
 class Checkpoints:

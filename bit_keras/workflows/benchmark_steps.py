@@ -57,6 +57,8 @@ def training_step(model, image_size, compile_args):
         images = _images(batch_size, image_size)
         classes = tf.range(batch_size) % model.num_classes
         batch = images, tf.one_hot(classes, model.num_classes)
+        # As `fit` begins: a step that made variables would be traced twice.
+        model._maybe_symbolic_build(data_batch=batch)
         # Made anew, or else Keras would relax the batch size of what it has compiled.
         model.make_train_function(force=True)
         return lambda: model.train_function(iter([batch]))["loss"]

@@ -38,6 +38,9 @@ from bit_keras.workflows.options import Options, say_nothing
 from bit_keras.workflows.runs import describe_run, without_strategy
 from bit_keras.workflows.summaries import describe_model, describe_source
 
+# From this share of the time on, the input decides how long a run takes.
+LONG_WAIT = 0.5
+
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions(Options):
@@ -82,6 +85,8 @@ class TrainingResult:
         evaluation: `Evaluation` of all test images by the final model.
         history: Loss, accuracy and learning rate in the course of training.
         timings: Seconds of each part.
+        input_wait: Share of the time for which training waited for its images, in
+            [0, 1]; `None` where that is not measured.
     """
 
     out_dir: pathlib.Path
@@ -89,6 +94,7 @@ class TrainingResult:
     evaluation: Evaluation
     history: dict
     timings: dict
+    input_wait: float | None
 
 
 def run_training(
@@ -183,6 +189,7 @@ def run_training(
         evaluation=evaluation,
         history=history,
         timings=timings,
+        input_wait=state.input_wait,
         pictures=pictures,
         examples=examples,
         seed=seed,
@@ -190,8 +197,11 @@ def run_training(
     )
     options.say(f"Report as Markdown: {as_markdown}")
     options.say(f"Report: {report}")
+    _advise(state.input_wait, options.say)
     checkpoints.remove()
-    return TrainingResult(out_dir, model, evaluation, history, timings)
+    return TrainingResult(
+        out_dir, model, evaluation, history, timings, state.input_wait
+    )
 
 
 def _train(model, source, recipe, seed, teacher, out_dir, checkpoints, options):
@@ -213,6 +223,15 @@ def _train(model, source, recipe, seed, teacher, out_dir, checkpoints, options):
         tensorboard=options.tensorboard and out_dir / TENSORBOARD_FOLDER,
         progress=options.progress,
     )
+
+
+def _advise(input_wait, say):
+    """Says what would make a run faster whose input decides how long it takes."""
+    if input_wait is not None and input_wait > LONG_WAIT:
+        say(
+            f"Training waited for its images {100 * input_wait:.0f} % of the time: "
+            "more processor cores, a faster disk or smaller files would speed it up."
+        )
 
 
 @contextlib.contextmanager

@@ -80,6 +80,7 @@ def test_the_report_counts_what_the_model_does(short_run):
     # A pair of logits may be as close as the rounding of two batch sizes.
     assert abs(report["evaluation"]["num_correct"] - num_correct) <= 1
     assert report["recipe"]["steps"] == 6
+    assert 0 <= report["input_wait"] <= 1
     assert "of 400" in (out_dir / "report.md").read_text()
 
 

@@ -24,6 +24,7 @@ KEYS = [
     "recipe",
     "seed",
     "timings",
+    "input_wait",
     "environment",
     "pictures",
     "examples",
@@ -68,6 +69,7 @@ def test_the_json_has_all_keys_whatever_was_given(tmp_path, fruit):
         fruit,
         history={"loss": [1.0]},
         timings={"training": 1.0},
+        input_wait=0.25,
         seed=3,
         notes=["Short."],
     )
@@ -76,6 +78,7 @@ def test_the_json_has_all_keys_whatever_was_given(tmp_path, fruit):
     assert least["evaluation"] == json.loads(json.dumps(fruit.to_dict()))
     assert most["history"] == {"loss": [1.0]}
     assert (least["seed"], most["seed"]) == (None, 3)
+    assert (least["input_wait"], most["input_wait"]) == (None, 0.25)
     assert least["model"] == {"name": "bit_s_r50x1", "num_parameters": 23508548}
 
 
@@ -226,6 +229,16 @@ def test_times_are_worded(tmp_path, fruit, seconds, words):
     assert run["time, training"] == words
     assert run["seed"] == "12345"
     assert "time, total" not in run
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(None, None), (0.0, "0.0 % of the time"), (0.6249, "62.5 % of the time")],
+)
+def test_the_run_tells_how_long_training_waited(tmp_path, fruit, share, words):
+    _, markdown = write(tmp_path, fruit, input_wait=share)
+    run = dict(stripped(rows(markdown, "Run")))
+    assert run.get("training waited for images") == words
 
 
 def test_the_run_tells_the_total_time_and_the_versions(tmp_path, fruit):

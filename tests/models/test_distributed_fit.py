@@ -1,6 +1,8 @@
 """What Keras's `fit` cannot do alone: once a test here fails, a repair can go."""
 
+import itertools
 import pathlib
+import time
 
 import keras
 import numpy as np
@@ -47,7 +49,7 @@ def test_keras_cannot_fit_with_several_workers():
 
 
 class Counting(DistributedFit, keras.Model):
-    """Counts how often its steps are traced."""
+    """Counts how often its steps are traced, and how often it is called."""
 
     def __init__(self):
         super().__init__()
@@ -57,7 +59,11 @@ class Counting(DistributedFit, keras.Model):
         self.traced = []
 
     def call(self, inputs):
+        self.traced.append("call")
         return self.layer(inputs)
+
+    def compute_output_shape(self, input_shape):
+        return self.layer.compute_output_shape(input_shape)
 
     def train_step(self, data):
         self.traced.append("train")
@@ -85,5 +91,87 @@ def test_batches_are_prepared_apart_from_the_step():
         ).history
         # The sum of two ones, and the square of its distance from one.
         assert history == {"loss": [1.0], "val_loss": [1.0]}
-    assert sorted(model.traced) == ["test", "train"]
+    assert (model.traced.count("train"), model.traced.count("test")) == (1, 1)
     assert model.train_on_batch(*next(iter(batches(5)))) == 1.0
+
+
+def ones(number, batch_size):
+    data = np.ones((number, 2), np.float32), np.ones((number, 1), np.float32)
+    return tf.data.Dataset.from_tensor_slices(data).batch(batch_size)
+
+
+def test_batches_of_all_sizes_are_one_step():
+    model = Counting()
+    model.compile("sgd", "mse", jit_compile=True)
+    model.fit(ones(6, 4), epochs=2, verbose=0, shuffle=False)
+    assert model.traced.count("train") == 1
+
+
+BATCH = np.ones((4, 2), np.float32), np.ones((4, 1), np.float32)
+
+
+def test_keras_runs_the_network_to_make_metrics():
+    model = Counting()
+    model.compile("sgd", "mse", metrics=["accuracy"])
+    model._symbolic_build(data_batch=BATCH)
+    assert model.traced == ["call"]
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("weights", [(), (np.ones(4, np.float32),)])
+def test_metrics_are_made_without_the_network(replicas, weights):
+    strategy = mirrored(replicas)
+    made = []
+    for build in (Counting._symbolic_build, Counting._maybe_symbolic_build):
+        with strategy.scope():
+            model = Counting()
+            metrics = {"metrics": ["accuracy"], "weighted_metrics": ["mse"]}
+            model.compile("sgd", "mse", **metrics)
+            build(model, data_batch=(*BATCH, *weights))
+        made.append([(v.path, v.shape, v.dtype) for v in model.metrics_variables])
+        made.append([type(metric).__name__ for metric in model.metrics])
+        values = [keras.ops.convert_to_numpy(v) for v in model.metrics_variables]
+        assert not np.any(values)
+    assert made[:2] == made[2:]
+    assert model.traced == []
+    assert model.optimizer.built
+    model.fit(*BATCH, batch_size=4, verbose=0)
+    assert model.traced.count("train") == replicas
+
+
+def test_what_is_compiled_without_metrics_or_loss_is_built_too():
+    model = Counting()
+    model.compile("sgd", "mse")
+    model._maybe_symbolic_build(data_batch=BATCH)
+    assert model.optimizer.built
+    model.compile("sgd", metrics=["mse"])
+    model._maybe_symbolic_build(data_batch=BATCH)
+    assert [metric.built for metric in model.metrics if metric.name != "loss"] == [True]
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_steps_tell_when_they_had_their_batches(replicas):
+    with mirrored(replicas).scope():
+        model = Counting()
+        model.compile("sgd", "mse", jit_compile=False)
+    start = time.perf_counter()
+    batches = {"x": ones(12, 4), "validation_data": ones(4, 4), "shuffle": False}
+    model.fit(**batches, epochs=2, verbose=0)
+    times = list(itertools.chain(*model.fetches))
+    # Two times of each of three steps, in both epochs.
+    assert len(times) == 12
+    assert times == sorted(times)
+    assert start < times[0] and times[-1] < time.perf_counter()
+    model.train_on_batch(*BATCH)
+    assert len(model.fetches) == 6
+
+
+@pytest.mark.parametrize("options", [{"steps_per_execution": 3}, {"run_eagerly": True}])
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_steps_that_cannot_tell_are_made_all_the_same(replicas, options):
+    with mirrored(replicas).scope():
+        model = Counting()
+        model.compile("sgd", "mse", jit_compile=False, **options)
+    model.fit(ones(12, 4), verbose=0, shuffle=False)
+    assert not model.fetches
+    assert int(model.optimizer.iterations.numpy()) == 3

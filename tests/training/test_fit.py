@@ -1,6 +1,7 @@
 """Whole runs: the same on one device, on several, and on several machines."""
 
 import pathlib
+import re
 
 import keras
 import numpy as np
@@ -134,6 +135,14 @@ def test_progress_counts_images(capsys):
     shown = capsys.readouterr().err
     assert "training: 100%" in shown
     assert "80.0/80.0" in shown and "images/s" in shown
+    assert re.search(r"accuracy=[\d.]+, input_wait=\d+%", shown)
+
+
+def test_progress_shows_no_waiting_that_is_not_measured(capsys):
+    recipe = make_recipe(Uncompiled)
+    run(make_network(), recipe=recipe, progress=True, steps_per_execution=5)
+    shown = capsys.readouterr().err
+    assert "accuracy=" in shown and "input_wait" not in shown
 
 
 def test_evaluation_never_sees_more_images_than_training():

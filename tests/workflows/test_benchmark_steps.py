@@ -48,6 +48,24 @@ def test_training_updates_the_weights_each_step():
     assert int(model.optimizer.iterations.numpy()) == 3
 
 
+def test_training_is_traced_once(monkeypatch):
+    traced = []
+    one_part = bit_keras.BiTClassifier._one_part
+
+    def counted(self, *batch):
+        traced.append(batch[0].shape[0])
+        return one_part(self, *batch)
+
+    monkeypatch.setattr(bit_keras.BiTClassifier, "_one_part", counted)
+    arguments = bit_keras.HyperRule(32, 32, num_examples=1).compile_args()
+    step_of = benchmark_steps.training_step(make_model(), 32, arguments | WITHOUT_XLA)
+    for batch_size in (4, 2):
+        run = step_of(batch_size)
+        run()
+        run()
+    assert traced == [4, 2]
+
+
 def test_images_are_as_the_network_takes_them():
     images = benchmark_steps._images(2, 48).numpy()
     assert images.shape == (2, 48, 48, 3)
