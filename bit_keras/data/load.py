@@ -185,6 +185,7 @@ def eval_batches(
     part=(0, 1),
     targets=None,
     as_raw=False,
+    in_few_sizes=False,
 ):
     """Returns every example of a split once, in a fixed order.
 
@@ -202,6 +203,10 @@ def eval_batches(
         targets: Maps a label to the values that the batches give for it; by default it
             becomes one-hot.
         as_raw: As in `train_batches`; then the images are kept in memory.
+        in_few_sizes: Whether the size of the batches is the largest one, or for fewer
+            examples `multiple` times a power of two, in place of the one that needs
+            least to fill up. For a network that sees many sets: on a GPU it takes
+            longer to compile it for each size than to compute some images in vain.
 
     Returns:
         A finite `tf.data.Dataset` as the second one of `load_dataset`: all batches are
@@ -210,8 +215,8 @@ def eval_batches(
     Raises:
         InputError: If batches cannot be divided so.
     """
-    batch_size, num_batches = _equal_batches(
-        split.num_examples, max_batch_size, multiple
+    batch_size, num_batches = _even_batches(
+        split.num_examples, max_batch_size, multiple, in_few_sizes
     )
     rows = rows_for_part(batch_size, part)
     num_in_last = split.num_examples - (num_batches - 1) * batch_size
@@ -239,13 +244,16 @@ def eval_batches(
     return batches.apply(known_count).prefetch(tf.data.AUTOTUNE)
 
 
-def _equal_batches(num_examples, max_batch_size, multiple):
-    """Returns the size of batches and their number.
+def _even_batches(num_examples, max_batch_size, multiple, in_few_sizes):
+    """Returns the size of batches and their number, with as few to fill up as can be.
 
-    XLA compiles the network for each size, which takes longer than to compute some
-    images in vain. So the size is the largest one, or for fewer images a power of two.
+    All are of one size, for XLA compiles the network for each size.
     """
     largest = max(max_batch_size // multiple, 1) * multiple
-    parts = math.ceil(num_examples / multiple)
-    batch_size = min(largest, multiple << (parts - 1).bit_length())
-    return batch_size, math.ceil(num_examples / batch_size)
+    if in_few_sizes:
+        parts = math.ceil(num_examples / multiple)
+        batch_size = min(largest, multiple << (parts - 1).bit_length())
+        return batch_size, math.ceil(num_examples / batch_size)
+    num_batches = math.ceil(num_examples / largest)
+    batch_size = math.ceil(num_examples / num_batches / multiple) * multiple
+    return batch_size, num_batches

@@ -31,7 +31,7 @@ def extract_features(model, source, split, image_size, progress=True):
         InputError: If an image cannot be read.
         RunError: If a feature is not finite.
     """
-    batches = eval_batches(source, split, image_size)
+    batches = eval_batches(source, split, image_size, in_few_sizes=True)
     bar = progress_bar("features", split.num_examples, " images", show=progress)
     rows = []
     with naming_unreadable(split), bar:

@@ -34,7 +34,8 @@ _ITERATORS = (tf.data.Iterator, tf.distribute.DistributedIterator)
 class DistributedFit:
     """Mixin for a `keras.Model` that is built when it is made.
 
-    Placed before `keras.Model` among the bases.
+    Placed before `keras.Model` among the bases. Batches are tensors: images, labels and
+    weights, of which the last may be missing.
 
     Attributes:
         prepare: Applied to each batch before a step of `fit` or `evaluate`, where
@@ -77,7 +78,8 @@ class DistributedFit:
     def _build_metrics(self, data_batch):
         """Makes metrics and loss as `_symbolic_build` would, but without the network.
 
-        It leaves the network alone where it finds them made.
+        It leaves the network alone where it finds them made. Without metrics it is the
+        one to make the loss.
         """
         # Only those of `compile` are made from shapes, and say whether they are.
         if all(getattr(metric, "built", True) for metric in self.metrics):

@@ -41,6 +41,7 @@ class InputWait(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._waited = self._measured = 0.0
+        self.share = None
         self._step_before = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -62,4 +63,5 @@ class InputWait(keras.callbacks.Callback):
         self._measured += measured
         self.progress.waited += waited
         self.progress.measured += measured
-        self.share = self._waited / self._measured
+        if self._measured:
+            self.share = self._waited / self._measured

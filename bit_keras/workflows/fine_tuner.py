@@ -20,7 +20,8 @@ from bit_keras.workflows.runs import fingerprint
 
 # Steps of the longest HyperRule.
 LONGEST = 20_000
-# Bias of a class that is none.
+# Bias of a class that is none. Its softmax is zero; only labels that were smoothed over
+# all classes would move it, and no recipe does that.
 NEVER = -1e9
 # Fields of recipes that are the business of the input and of the rates.
 NOT_COMPILED = {
@@ -141,10 +142,13 @@ class FineTuner:
             source: The `Source`, with as many classes as the head or fewer.
             recipe: The recipe.
             seed: Seed of order, crops, flips and MixUp.
+
+        Raises:
+            InputError: If it has more classes, or an image cannot be read.
         """
+        num_classes, source = source.num_classes, self._with_room(source)
         with naming_unreadable(source.train, source.test):
-            self._begin(recipe, source.num_classes)
-            source = self._with_room(source)
+            self._begin(recipe, num_classes)
             train(
                 self.model,
                 source,
@@ -174,6 +178,11 @@ class FineTuner:
     def _with_room(self, source):
         """Returns a source whose labels are as wide as the head."""
         missing = self.num_classes - source.num_classes
+        if missing < 0:
+            raise InputError(
+                f"A head of {self.num_classes} classes has no room for those of "
+                f"{source.name}. Received: {source.num_classes} classes"
+            )
         return dataclasses.replace(
             source, class_names=(*source.class_names, *[""] * missing)
         )
@@ -186,7 +195,7 @@ class FineTuner:
         wanted = source.test, source.num_classes, recipe.crop, recipe.eval_resize
         if wanted != self._tested_on:
             split, _, crop, resize = wanted
-            self._batches = eval_batches(source, split, crop, resize)
+            self._batches = eval_batches(source, split, crop, resize, in_few_sizes=True)
             self._tested_on = wanted
         return self._batches
 

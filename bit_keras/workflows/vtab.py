@@ -107,7 +107,11 @@ class _Job:
     """
 
     def __init__(self, out_dir, sources, missing, options, count):
-        self.sources, self.missing, self.options = sources, missing, options
+        # Those that share a network follow each other.
+        self.sources = dict(
+            sorted(sources.items(), key=lambda item: item[1].num_classes)
+        )
+        self.missing, self.options = missing, options
         tried = len(options.rates) * len(options.search_steps) if options.search else 0
         total = count * len(sources) * (options.seeds + tried)
         self.runs = KeptRuns(out_dir, total, options.overwrite)

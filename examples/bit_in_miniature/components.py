@@ -209,6 +209,11 @@ class Transfer:
             "examples_per_class": self.examples_per_class,
         }
 
+    @property
+    def most_classes(self):
+        """Number of classes of the target that has most."""
+        return max(source.num_classes for source in self.targets.values())
+
     def measure(self, tuner):
         """Fine-tunes on all targets.
 
@@ -241,9 +246,18 @@ class Trial:
         source: The `Source` to train on.
         seed: Seed of the weights and of the runs.
         policy: Dtype policy of the network.
+        room: Most classes of a target.
     """
 
-    def __init__(self, variant, architecture, source, seed=0, policy="mixed_bfloat16"):
+    def __init__(
+        self,
+        variant,
+        architecture,
+        source,
+        seed=0,
+        policy="mixed_bfloat16",
+        room=LEAST_ROOM,
+    ):
         keras.utils.set_random_seed(seed)
         backbone = ComponentBackbone(
             variant, architecture.units, architecture.width, dtype=policy
@@ -254,7 +268,7 @@ class Trial:
         self._start = self.model.get_weights()
         frozen = FrozenModel.open(variant, self.model)
         # One for all targets, for it is compiled but once.
-        self._tuner = FineTuner(frozen, LEAST_ROOM, False)
+        self._tuner = FineTuner(frozen, room, False)
 
     def run(self, recipe, transfer, batch_split=1):
         """Trains from the random weights, then fine-tunes.
@@ -349,7 +363,9 @@ def run_all(
                 setting == {name: row.get(name) for name in setting} for row in rows
             ):
                 continue
-            trial = trial or Trial(variant, architecture, source, seed, policy)
+            trial = trial or Trial(
+                variant, architecture, source, seed, policy, transfer.most_classes
+            )
             try:
                 results = trial.run(recipe, transfer)
             except bit_keras.RunError as error:

@@ -11,6 +11,7 @@ import re
 
 import numpy as np
 import sets
+from components import VARIANTS
 
 from bit_keras.published import ABSTRACT, README, TABLE_1, TABLE_2, TITLES, published
 
@@ -19,15 +20,18 @@ PAGE = FOLDER / "README.md"
 SHOTS = (1, 5, 10, 25)
 # Every model of the tables, and what the head of its column says.
 FINE_TUNED = {
+    "S-R26x0.5": "S, R26x0.5",
+    "M-R26x0.5": "M, R26x0.5",
     "L-R26x0.5": "L, R26x0.5",
-    "S-R26x0.5": "S, R26x0.5, unfinished",
     "scratch-R26x0.5": "random weights, R26x0.5",
 }
 PROBED = {
     "S-R26x0.5": "S, R26x0.5",
     "M-R26x0.5": "M, R26x0.5",
     "L-R26x0.5": "L, R26x0.5",
-    "L-R50x1": "L, R50x1, a fifth of the epochs",
+    "S-R50x1": "S, R50x1",
+    "M-R50x1": "M, R50x1",
+    "L-R50x1": "L, R50x1",
     "scratch-R26x0.5": "random weights, R26x0.5",
     "scratch-R50x1": "random weights, R50x1",
     "pixels": "pixels",
@@ -47,12 +51,11 @@ def renewed(text):
     tables = {
         "finetune": few_shot_table(read("finetune"), FINE_TUNED),
         "probe": few_shot_table(read("probe"), PROBED),
+        "components": components_table(read("components")),
         "paper-full": full_sets_table(),
         "paper-few": few_examples_table(),
+        "tuned": tuned_table(read("tuned")),
     }
-    # As long as nothing was run, there is nothing to show.
-    if _file("tuned").is_file():
-        tables["tuned"] = tuned_table(read("tuned"))
 
     def renew(match):
         head, name = match.groups()
@@ -64,11 +67,8 @@ def renewed(text):
 
 def read(name):
     """Returns the rows of a file of results."""
-    return json.loads(_file(name).read_text(encoding="utf-8"))
-
-
-def _file(name):
-    return FOLDER / "results" / f"{name}.json"
+    path = FOLDER / "results" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def few_shot_table(rows, names):
@@ -104,6 +104,34 @@ def few_shot_table(rows, names):
                 mean([chances[name] for name in targets]),
             ]
             for words, targets in lines.items()
+        ],
+    )
+
+
+def components_table(rows):
+    """Returns the accuracies of all variants and batch sizes.
+
+    Args:
+        rows: Of `components.json`, of one setting.
+    """
+    found = {(row["batch_size"], row["variant"]): row for row in rows}
+    kinds = {
+        "CIFAR-10, trained on it": "upstream_top1",
+        "mean after transfer": "transfer_mean",
+    }
+
+    def cell(key, size, variant):
+        row = found.get((size, variant))
+        if row is None:
+            return "not run"
+        return "diverged" if "failed" in row else f"{100 * row[key]:.1f}"
+
+    return _table(
+        ["batch", "top-1 in per cent", *VARIANTS],
+        [
+            [f"{size:,}", words, *(cell(key, size, variant) for variant in VARIANTS)]
+            for size in sorted({size for size, _ in found})
+            for words, key in kinds.items()
         ],
     )
 

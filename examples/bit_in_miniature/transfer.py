@@ -49,13 +49,19 @@ def define_flags(values=flags.FLAGS):
     for name, default, text in (
         ("models", [], "Folders of --upstream, such as L-R50x1."),
         ("scratch", [], "Networks to start from random weights, such as R50x1."),
-        ("schedules", list(LONGER), "How long those are trained, of these two."),
         ("targets", list(sets.TARGETS), "Sets to learn."),
         ("shots", ["1", "5", "10", "25"], "Examples of each class."),
         ("methods", ["finetune", "probe"], "Ways to learn."),
         ("full", [], "Sets to fine-tune on all of, such as fashion_mnist,mnist."),
     ):
         flags.DEFINE_list(name, default, text, flag_values=values)
+    flags.DEFINE_multi_enum(
+        "schedules",
+        list(LONGER),
+        list(LONGER),
+        "How long random weights are trained.",
+        flag_values=values,
+    )
     flags.DEFINE_string("upstream", "miniature", "Of upstream.py.", flag_values=values)
     flags.DEFINE_string("out_dir", "transfer", "For results.", flag_values=values)
     flags.DEFINE_string("data_dir", None, "Of TFDS.", flag_values=values)

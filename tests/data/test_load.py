@@ -155,7 +155,7 @@ def test_batches_that_cannot_be_divided_are_refused(part):
     source = open_source((numbered_images(10), numbered_images(7)))
     with pytest.raises(InputError, match="batch of 4 .*Received: part -?[0-9] of"):
         train_batches(source, small_recipe(batch_size=4), part=part)
-    with pytest.raises(InputError, match="batch of 8 .*Received: part -?[0-9] of"):
+    with pytest.raises(InputError, match="batch of 7 .*Received: part -?[0-9] of"):
         eval_batches(source, source.test, 4, part=part)
 
 
@@ -222,7 +222,7 @@ def test_the_test_images_come_once_each_in_order(options):
     ("limit", "multiple", "sizes"),
     [
         (7, 1, [7]),
-        (128, 1, [8]),
+        (128, 1, [7]),
         (4, 1, [4, 4]),
         (3, 1, [3, 3, 3]),
         (1, 1, [1] * 7),
@@ -238,6 +238,27 @@ def test_evaluation_batches_are_of_one_known_size(limit, multiple, sizes):
     assert [len(images) for images, *_ in batches] == sizes
     shapes = [tuple(spec.shape) for spec in dataset.element_spec]
     assert shapes == [(sizes[0], 4, 4, 3), (sizes[0], 3), (sizes[0],)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "multiple", "sizes"),
+    [
+        (128, 1, [8]),
+        (7, 1, [7]),
+        (4, 1, [4, 4]),
+        (3, 1, [3, 3, 3]),
+        (128, 2, [8]),
+        (128, 6, [12]),
+        (5, 2, [4, 4]),
+        (3, 16, [16]),
+    ],
+)
+def test_evaluation_batches_can_have_few_sizes(limit, multiple, sizes):
+    options = {"max_batch_size": limit, "multiple": multiple, "in_few_sizes": True}
+    _, batches, (images, _, weights) = evaluated(**options)
+    assert [len(images) for images, *_ in batches] == sizes
+    np.testing.assert_array_equal(weights, np.arange(len(weights)) < 7)
+    assert numbers(images[:7]) == list(range(7))
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

@@ -620,10 +620,12 @@ def test_page_has_the_tables_of_the_results():
     """`tables.py` writes them anew."""
     text = tables.PAGE.read_text(encoding="utf-8")
     assert tables.renewed(text) == text
-    assert text.count("<!-- tables.py: ") == text.count("<!-- end -->") == 4
+    assert text.count("<!-- tables.py: ") == text.count("<!-- end -->") == 6
     # Spot checks: a median, the means of eight sets, and a figure of the paper.
     assert "| 43.0, 65.2, 69.1, 71.4 |" in text
-    assert "| mean of 8 | 45.4, 60.5, –, – |" in text
+    assert (
+        "| mean of 8 | 38.1, 50.5, –, – | 39.4, 51.0, –, – | 45.4, 60.5, –, – |" in text
+    )
     assert "| BiT-S | 81.30 | 97.51 | 86.21 | 93.97 | 89.89 | 66.87 |" in text
 
 
@@ -645,21 +647,24 @@ def test_table_shows_what_the_rule_gives_away():
     )
 
 
-def test_table_of_the_search_waits_for_its_results(tmp_path, monkeypatch):
-    (tmp_path / "results").mkdir()
-    for name in ("finetune", "probe"):
-        path = tables.FOLDER / "results" / f"{name}.json"
-        (tmp_path / "results" / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(tables, "FOLDER", tmp_path)
-    assert tables.renewed("A page without it.") == "A page without it."
-    (tmp_path / "results" / "tuned.json").write_text("[]", encoding="utf-8")
-    page = "<!-- tables.py: tuned -->\n\n<!-- end -->"
-    assert "| the rule | tuned |" in tables.renewed(page)
+def test_table_of_components_has_what_was_run():
+    accuracies = {"upstream_top1": 0.5, "transfer_mean": 0.25}
+    rows = [
+        {"variant": "BN", "batch_size": 128, **accuracies},
+        {"variant": "GN+WS", "batch_size": 128, "failed": "The loss became NaN."},
+    ]
+    *_, upstream, transfer = tables.components_table(rows).splitlines()
+    assert upstream == (
+        "| 128 | CIFAR-10, trained on it | 50.0 | not run | not run | diverged |"
+    )
+    assert transfer == (
+        "| 128 | mean after transfer | 25.0 | not run | not run | diverged |"
+    )
 
 
 def test_page_has_its_pictures():
     text = tables.PAGE.read_text(encoding="utf-8")
-    shown = re.findall(r"\]\((figures/[\w.]+)\)", text)
+    shown = re.findall(r"\]\((figures/[\w.-]+)\)", text)
     assert {f"figures/{name}" for name in os.listdir(FIGURES)} == set(shown)
     for name in shown:
         assert (tables.FOLDER / name).stat().st_size < 100_000

@@ -162,3 +162,9 @@ def test_room_for_more_classes_changes_nothing(files):
     kernel, bias = roomy[1]
     assert not kernel[:, 3:].any()
     assert (bias[3:] == -1e9).all()
+
+
+def test_more_classes_than_there_is_room_for_are_refused(files):
+    tuner = FineTuner(FrozenModel.open("a", files["a"]), 2, progress=False)
+    with pytest.raises(bit_keras.InputError, match="no room .* Received: 3 classes"):
+        tuner.run(SOURCE, recipe_of(SOURCE), seed=1)
