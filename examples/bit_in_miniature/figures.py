@@ -312,7 +312,9 @@ def _panel(axes, target, rows, looks, shots):
         x, median, low, high = (
             [row[key] for row in ours] for key in ("shots", "median", "min", "max")
         )
-        axes.plot(x, median, color=colour, marker=marker, ls=style, lw=1.5, ms=4)
+        line = {"color": colour, "marker": marker, "ls": style, "lw": 1.5, "ms": 4}
+        # A marker near 100 % is not cut in half.
+        axes.plot(x, median, clip_on=False, **line)
         axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
     axes.axhline(rows[0]["chance"], color=GREY, lw=0.8, ls=":")
     axes.set_xscale("log")
