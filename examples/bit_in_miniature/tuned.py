@@ -28,18 +28,15 @@ import bit_keras
 from bit_keras.evaluation.fewshot_report import summarize
 from bit_keras.evaluation.report import describe_environment
 from bit_keras.workflows.fewshot_methods import FewShotSet, FineTuning
-from bit_keras.workflows.fine_tuner import (
-    FineTuner,
-    FrozenModel,
-    describe_recipe,
-    identify_source,
-)
+from bit_keras.workflows.fewshot_options import FewShotOptions
+from bit_keras.workflows.fine_tuner import describe_recipe, identify_source
 from bit_keras.workflows.kept_runs import KeptRuns
+from bit_keras.workflows.shared_networks import SharedNetworks
 
 RESULTS_FILE = "tuned.json"
 # What a row is of.
 SUBJECT = ("model", "target", "shots")
-RULE_RATE = 0.003
+RULE_RATE = recipes.TransferRule.base_learning_rate
 
 
 def define_flags(values=flags.FLAGS):
@@ -73,11 +70,14 @@ def define_flags(values=flags.FLAGS):
 def main(values):
     if values.bfloat16:
         keras.config.set_dtype_policy("mixed_bfloat16")
-    frozen = FrozenModel.open(values.weights, values.weights)
+    networks = SharedNetworks(FewShotOptions(progress=values.progress), count=1)
+    frozen = networks.open(values.weights, values.weights)
     runs = KeptRuns(values.out_dir, total=0)
     for name in values.targets:
         source = sets.target(name, values.data_dir)
-        row = Comparison(values, frozen, runs, source).row()
+        # Compiled once: rates and steps are no part of what is compiled.
+        tuner = networks.tuner(frozen, source.num_classes)
+        row = Comparison(values, tuner, runs, source).row()
         merge_rows(pathlib.Path(values.out_dir, RESULTS_FILE), [row], SUBJECT)
         print(_as_line(row), flush=True)
 
@@ -121,7 +121,7 @@ class Comparison:
 
     Args:
         values: The flags.
-        frozen: The `FrozenModel` to start from.
+        tuner: The `FineTuner` of the model to start from.
         runs: The `KeptRuns`.
         source: The `Source` of the target.
 
@@ -129,14 +129,12 @@ class Comparison:
         InputError: If no images are left to validate on.
     """
 
-    def __init__(self, values, frozen, runs, source):
+    def __init__(self, values, tuner, runs, source):
         self.values = values
-        self.frozen = frozen
+        self.tuner = tuner
         self.runs = runs
         self.tests = FewShotSet(source)
         self.validation = ValidationSet(source, self._validation_images())
-        # Compiled once: rates and steps are no part of what is compiled.
-        self.tuner = FineTuner(frozen, source.num_classes, values.progress)
 
     def _validation_images(self):
         shots, count = self.values.shots, int(self.tests.class_counts.min())
@@ -157,10 +155,10 @@ class Comparison:
         tuned = self._test(winner["rate"], winner["steps"])
         return {
             "target": source.name,
-            "model": self.frozen.name,
+            "model": self.tuner.frozen.name,
             "shots": values.shots,
             "chance": 1 / source.num_classes,
-            "identity": self.frozen.identity,
+            "identity": self.tuner.frozen.identity,
             "rule": self._contender(*rule),
             "winner": self._contender(*tuned),
             "candidates": candidates,
@@ -209,7 +207,7 @@ class Comparison:
 
         settings = method.settings(shots, seed)
         words = (kind, shots, seed)
-        return get_run(self.runs, self.frozen, data, words, settings, make)
+        return get_run(self.runs, self.tuner.frozen, data, words, settings, make)
 
     def _candidate(self, rule, runs):
         classes = self.validation.source.num_classes

@@ -219,44 +219,35 @@ def test_the_test_images_come_once_each_in_order(options):
 
 
 @pytest.mark.parametrize(
-    ("limit", "multiple", "sizes"),
+    ("limit", "multiple", "in_few_sizes", "sizes"),
     [
-        (7, 1, [7]),
-        (128, 1, [7]),
-        (4, 1, [4, 4]),
-        (3, 1, [3, 3, 3]),
-        (1, 1, [1] * 7),
-        (128, 2, [8]),
-        (128, 8, [8]),
-        (5, 2, [4, 4]),
-        (1, 4, [4, 4]),
-        (3, 16, [16]),
+        (7, 1, False, [7]),
+        (128, 1, False, [7]),
+        (4, 1, False, [4, 4]),
+        (3, 1, False, [3, 3, 3]),
+        (1, 1, False, [1] * 7),
+        (128, 2, False, [8]),
+        (128, 8, False, [8]),
+        (5, 2, False, [4, 4]),
+        (1, 4, False, [4, 4]),
+        (3, 16, False, [16]),
+        (128, 1, True, [8]),
+        (7, 1, True, [7]),
+        (4, 1, True, [4, 4]),
+        (3, 1, True, [3, 3, 3]),
+        (128, 2, True, [8]),
+        (128, 6, True, [12]),
+        (5, 2, True, [4, 4]),
+        (3, 16, True, [16]),
     ],
 )
-def test_evaluation_batches_are_of_one_known_size(limit, multiple, sizes):
-    dataset, batches, _ = evaluated(max_batch_size=limit, multiple=multiple)
+def test_evaluation_batches_are_of_one_known_size(limit, multiple, in_few_sizes, sizes):
+    dataset, batches, (images, _, weights) = evaluated(
+        max_batch_size=limit, multiple=multiple, in_few_sizes=in_few_sizes
+    )
     assert [len(images) for images, *_ in batches] == sizes
     shapes = [tuple(spec.shape) for spec in dataset.element_spec]
     assert shapes == [(sizes[0], 4, 4, 3), (sizes[0], 3), (sizes[0],)]
-
-
-@pytest.mark.parametrize(
-    ("limit", "multiple", "sizes"),
-    [
-        (128, 1, [8]),
-        (7, 1, [7]),
-        (4, 1, [4, 4]),
-        (3, 1, [3, 3, 3]),
-        (128, 2, [8]),
-        (128, 6, [12]),
-        (5, 2, [4, 4]),
-        (3, 16, [16]),
-    ],
-)
-def test_evaluation_batches_can_have_few_sizes(limit, multiple, sizes):
-    options = {"max_batch_size": limit, "multiple": multiple, "in_few_sizes": True}
-    _, batches, (images, _, weights) = evaluated(**options)
-    assert [len(images) for images, *_ in batches] == sizes
     np.testing.assert_array_equal(weights, np.arange(len(weights)) < 7)
     assert numbers(images[:7]) == list(range(7))
 

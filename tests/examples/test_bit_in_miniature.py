@@ -218,14 +218,22 @@ def transferring(tmp_path, monkeypatch, without_xla, smallest):
     )
 
 
-def test_transfer_fills_its_file_once(tmp_path, monkeypatch, capsys, transferring):
-    compiled = []
+@pytest.fixture
+def compiled(monkeypatch):
+    """The recipes for which a network was compiled, a list that grows."""
+    recipes_seen = []
 
-    def compile_once(tuner, recipe, compile_=FineTuner._compile):
-        compiled.append(recipe)
+    def compile_for(tuner, recipe, compile_=FineTuner._compile):
+        recipes_seen.append(recipe)
         compile_(tuner, recipe)
 
-    monkeypatch.setattr(FineTuner, "_compile", compile_once)
+    monkeypatch.setattr(FineTuner, "_compile", compile_for)
+    return recipes_seen
+
+
+def test_transfer_fills_its_file_once(
+    tmp_path, monkeypatch, capsys, transferring, compiled
+):
     # With a result, `app.run` would say that the program failed.
     assert transfer.main(transferring) is None
     assert len(compiled) == 1
@@ -435,14 +443,7 @@ def test_search_needs_images_to_validate_on(tuning):
         tuned.main(tuning)
 
 
-def test_search_compiles_once_and_goes_on(monkeypatch, tuning):
-    compiled = []
-
-    def compile_once(tuner, recipe, compile_=FineTuner._compile):
-        compiled.append(recipe)
-        compile_(tuner, recipe)
-
-    monkeypatch.setattr(FineTuner, "_compile", compile_once)
+def test_search_compiles_once_and_goes_on(monkeypatch, tuning, compiled):
     assert tuned.main(tuning) is None
     assert len(compiled) == 1
     row = read_row(tuning)
