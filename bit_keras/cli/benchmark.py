@@ -14,7 +14,7 @@ from bit_keras.cli.common import (
     define_overwrite_flag,
     refuse_arguments,
 )
-from bit_keras.cli.training import PRECISIONS
+from bit_keras.cli.training import PRECISIONS, define_memory_flags
 from bit_keras.errors import InputError
 from bit_keras.workflows.benchmark import MODES, benchmark
 
@@ -79,6 +79,7 @@ def define_flags(values):
         "Whether XLA compiles. `auto` as training does.",
         flag_values=values,
     )
+    define_memory_flags(values)
     define_data_flags(values)
     flags.DEFINE_integer(
         "steps",
@@ -105,6 +106,8 @@ def run(values, arguments):
         image_size=values.image_size,
         precision=PRECISIONS[values.precision],
         xla=XLA[values.xla],
+        batch_split=values.batch_split,
+        remat=values.remat,
         dataset=values.dataset,
         data_dir=values.data_dir,
         steps=values.steps,
@@ -148,6 +151,10 @@ def describe(result):
             f"Matrix rate: {result.matrix_flops / 1e12:.3g} TFLOP/s, of matrices of "
             f"{result.matrix_size} x {result.matrix_size}"
         )
+    if result.batch_split > 1:
+        yield f"Training computes each batch in {result.batch_split} parts"
+    if result.remat:
+        yield "Training computes the inside of each residual unit anew"
     if result.dataset:
         yield f"Pipeline: {result.dataset}, for training at {result.image_size} px"
     yield ""

@@ -157,7 +157,7 @@ def define_precision_flag(values, text):
 
 
 def define_memory_flags(values):
-    """Defines the flags that save memory in fine-tuning."""
+    """Defines the flags that save memory in training."""
     least, text = COUNTS["batch_split"]
     flags.DEFINE_integer("batch_split", 1, text, lower_bound=least, flag_values=values)
     flags.DEFINE_bool("remat", False, SWITCHES["remat"], flag_values=values)

@@ -48,6 +48,8 @@ class Benchmark:
         image_size: Height and width in pixels.
         precision: Name of the dtype policy.
         xla: Whether steps were compiled with XLA.
+        batch_split: Number of parts that training computed a batch in.
+        remat: Whether it computed the inside of each residual unit anew.
         dataset: Name of the set of the input pipeline, or `None`.
         matrix_size: Rows and columns of the matrices of the matrix rate.
         matrix_flops: Floating point operations in a second of their product, in the
@@ -61,6 +63,8 @@ class Benchmark:
     image_size: int
     precision: str
     xla: bool
+    batch_split: int
+    remat: bool
     dataset: str | None
     matrix_size: int | None
     matrix_flops: float | None
@@ -81,6 +85,8 @@ def benchmark(
     image_size=None,
     precision="float32",
     xla=None,
+    batch_split=1,
+    remat=False,
     dataset="doodles",
     data_dir=None,
     steps=None,
@@ -108,6 +114,10 @@ def benchmark(
             and 128 without one.
         precision: Name of a dtype policy, such as `"mixed_bfloat16"`.
         xla: Whether to compile with XLA; by default as training does.
+        batch_split: Number of parts that training computes a batch in.
+        remat: Whether training computes the inside of each residual unit anew for its
+            gradients. Neither this nor the parts change what inference does; both save
+            memory.
         dataset: Set of the pipeline, as in `load_dataset`.
         data_dir: Folder where TFDS keeps its sets.
         steps: Measurements of each figure, each of one step or of as many short ones as
@@ -128,6 +138,7 @@ def benchmark(
     >>> benchmark(depth=26, width=0.5, modes=["infer"]).modes["infer"].step_ms
     """
     _check_modes(modes)
+    _check_parts(batch_size, batch_split)
     if out:
         check_file(out, overwrite)
     defaults = ON_GPU if measure.has_gpu() else ON_CPU
@@ -136,6 +147,7 @@ def benchmark(
     # Before there is anything to wait for.
     source = open_source(dataset, data_dir) if "pipeline" in modes else None
     compile_args = HyperRule(size, size, num_examples=1).compile_args()
+    compile_args["batch_split"] = batch_split
     if xla is not None:
         compile_args["jit_compile"] = xla
     bench = Bench(steps or defaults["steps"], batch_size, defaults["batches"], progress)
@@ -145,6 +157,7 @@ def benchmark(
         if mode in modes:
             matrices = matrices or _matrix_rate(precision, defaults["matrix"])
             network = BiTClassifier.from_architecture(architecture, dtype=precision)
+            network.backbone.remat = remat
             found = bench.examine(mode, make_step(network, size, compile_args))
             operations = 2 * PASSES[mode] * architecture.multiply_adds(size, size)
             figures[mode] = with_flops(found, operations, matrices.rate)
@@ -160,6 +173,8 @@ def benchmark(
         image_size=size,
         precision=precision,
         xla=compile_args["jit_compile"],
+        batch_split=batch_split,
+        remat=remat,
         dataset=source and source.name,
         matrix_size=matrices and matrices.size,
         matrix_flops=matrices and matrices.rate,
@@ -176,6 +191,14 @@ def _check_modes(modes):
         raise InputError(
             f"`modes` must be some of {', '.join(MODES)}. Received: "
             f"{', '.join(unknown) or 'none'}"
+        )
+
+
+def _check_parts(batch_size, batch_split):
+    if batch_split != 1 and (not batch_size or batch_size % batch_split):
+        raise InputError(
+            "`batch_split` needs a `batch_size` that it divides. Received: "
+            f"batch_size={batch_size}, batch_split={batch_split}"
         )
 
 

@@ -11,7 +11,7 @@ from bit_keras.cli import benchmark as command
 from bit_keras.cli.main import main
 from bit_keras.errors import InputError
 from bit_keras.workflows import benchmark as workflow
-from bit_keras.workflows import measure
+from bit_keras.workflows import benchmark_steps, measure
 from bit_keras.workflows.benchmark import Benchmark
 from bit_keras.workflows.benchmark_figures import Figures
 
@@ -50,6 +50,8 @@ def some_figures(**kwargs):
         ({"width": 0}, "`width` must be a positive multiple"),
         ({"model": "gone.npz"}, "gone.npz is not there"),
         ({"out": "."}, "is a folder"),
+        ({"batch_split": 2}, "that it divides. Received: batch_size=None, batch_sp"),
+        ({"batch_split": 2, "batch_size": 3}, "Received: batch_size=3, batch_split=2"),
     ],
 )
 def test_what_cannot_be_measured(options, message):
@@ -118,6 +120,8 @@ def test_table():
         image_size=224,
         precision="mixed_bfloat16",
         xla=True,
+        batch_split=4,
+        remat=True,
         dataset="doodles",
         matrix_size=8192,
         matrix_flops=700e12,
@@ -137,18 +141,49 @@ def test_table():
         "R50x1, 25.5 M parameters (random ones), 224 px, mixed_bfloat16, XLA on"
     )
     assert lines[2] == "Matrix rate: 700 TFLOP/s, of matrices of 8192 x 8192"
-    assert lines[3] == "Pipeline: doodles, for training at 224 px"
-    infer, pipeline = (line.split() for line in lines[6:8])
+    assert lines[3:6] == [
+        "Training computes each batch in 4 parts",
+        "Training computes the inside of each residual unit anew",
+        "Pipeline: doodles, for training at 224 px",
+    ]
+    infer, pipeline = (line.split() for line in lines[8:10])
     spread = ["12.8", "(12", "to", "13.5)"]
     assert infer == (
         ["infer", "16", "1,250.0", *spread, "3.2", "s", "2.50", "GB", "140", "20.0%"]
     )
     assert pipeline == ["pipeline", "16", "1,250.0", *spread, "3.2", "s", *"---"]
-    assert lines[9:] == [
+    assert lines[11:] == [
         "Batches tried for infer: 8, 16; more does not fit into the memory.",
         "Peak memory of infer: that of the GPU's allocator.",
         "Peak memory of pipeline: that of the process.",
     ]
+
+
+def test_training_saves_memory_as_asked(monkeypatch):
+    """The step that is measured has the parts, and its network computes anew."""
+    monkeypatch.setitem(workflow.ON_CPU, "matrix", 512)
+    seen = []
+
+    def training_step(model, image_size, compile_args):
+        make = benchmark_steps.training_step(model, image_size, compile_args)
+        seen.append((model.batch_split, model.backbone.remat))
+        return make
+
+    monkeypatch.setattr(workflow, "training_step", training_step)
+    measured = workflow.benchmark(
+        depth=26,
+        width=0.5,
+        modes=["train"],
+        image_size=32,
+        batch_size=4,
+        batch_split=2,
+        remat=True,
+        steps=1,
+        xla=False,
+        progress=False,
+    )
+    assert seen == [(2, True)]
+    assert (measured.batch_split, measured.remat) == (2, True)
 
 
 @pytest.mark.parametrize("text", ["0", "-4", "many", "2.5", ""])
