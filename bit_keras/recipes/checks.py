@@ -25,13 +25,12 @@ def whole_number(least):
 
 
 def one_of(*choices):
-    """Returns a check for one of several words."""
+    """Returns a check for one of several words, or of True and False."""
 
     def check(name, value):
         if value not in choices:
-            raise InputError(
-                f"`{name}` must be one of {', '.join(choices)}. Received: {value!r}"
-            )
+            known = ", ".join(map(str, choices))
+            raise InputError(f"`{name}` must be one of {known}. Received: {value!r}")
         return value
 
     return check
