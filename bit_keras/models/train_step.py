@@ -14,8 +14,9 @@ class ReplicaTrainStep(DistributedFit):
     Placed before `keras.Model` among the bases, it changes four things:
 
     - Under a `tf.distribute` strategy Keras compiles nothing with XLA. Here the forward
-      and the backward pass of each replica are compiled, and the collectives are left
-      outside of it.
+      and the backward pass of each replica are compiled, and so are the updates of its
+      variables if the optimizer is one of this package; the collectives are left
+      outside.
     - The gradients of replicas are weighted by their numbers of examples, so that a
       global batch that cannot be divided evenly counts every example the same.
     - `batch_split` computes a batch in several parts, one after another, and updates
@@ -78,6 +79,8 @@ class ReplicaTrainStep(DistributedFit):
         if self.has_strategy:
             jit_compile = False
         super().compile(*args, jit_compile=jit_compile, **kwargs)
+        if hasattr(self.optimizer, "compiles_updates"):
+            self.optimizer.compiles_updates = self.compiles_replicas
         self.gpu_kernels = gpu_kernels
         if clip_norm and isinstance(
             self.optimizer, keras.optimizers.LossScaleOptimizer

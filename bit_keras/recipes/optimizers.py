@@ -30,6 +30,7 @@ while η changes slowly against the 10 steps of the buffer.
 """
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from bit_keras.errors import InputError
@@ -57,8 +58,46 @@ class KernelDecay:
         super().build(variables)
 
 
+class CompiledUpdates:
+    """Mixin for a Keras optimizer that can update all variables of a device at once.
+
+    Under a `tf.distribute` strategy Keras calls `update_step` for each variable, and
+    nothing is compiled: on a GPU that is a handful of kernels for each, some of them
+    smaller than what it takes to launch them.
+
+    Placed before the optimizer among the bases.
+
+    Attributes:
+        compiles_updates: Whether XLA compiles the updates under a strategy.
+    """
+
+    compiles_updates = False
+
+    def _distributed_tf_update_step(self, distribution, grads_and_vars, learning_rate):
+        if not self.compiles_updates:
+            super()._distributed_tf_update_step(
+                distribution, grads_and_vars, learning_rate
+            )
+            return
+        gradients, variables = zip(*grads_and_vars, strict=True)
+
+        def update_all(gradients, learning_rate):
+            for gradient, variable in zip(gradients, variables, strict=True):
+                self.update_step(gradient, variable, learning_rate)
+
+        def on_device(first_variable, gradients, learning_rate):
+            # Made anew for each device: variables are those of the one it is traced on.
+            compiled = tf.function(update_all, jit_compile=True, autograph=False)
+            # A constant rate is a variable of Keras, which is no argument.
+            compiled(gradients, tf.convert_to_tensor(learning_rate))
+
+        distribution.extended.update(
+            variables[0], on_device, args=(gradients, learning_rate), group=False
+        )
+
+
 @keras.saving.register_keras_serializable("bit_keras")
-class MomentumSGD(KernelDecay, keras.optimizers.SGD):
+class MomentumSGD(CompiledUpdates, KernelDecay, keras.optimizers.SGD):
     """Gradient descent with momentum, and with weight decay of kernels.
 
     With g the gradient, w the weight, η the learning rate and m the momentum,
@@ -129,5 +168,5 @@ class MomentumSGD(KernelDecay, keras.optimizers.SGD):
 
 
 @keras.saving.register_keras_serializable("bit_keras")
-class KernelDecayAdam(KernelDecay, keras.optimizers.Adam):
+class KernelDecayAdam(CompiledUpdates, KernelDecay, keras.optimizers.Adam):
     """Is `keras.optimizers.Adam`, its decoupled `weight_decay` for kernels alone."""

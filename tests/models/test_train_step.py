@@ -1,5 +1,7 @@
 """One update of the weights, however it is divided among replicas and parts."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from small_runs import all_weights, make_model, make_network, mirrored, relative
 
 import bit_keras
 from bit_keras.errors import InputError
+from bit_keras.recipes.optimizers import KernelDecayAdam
+from bit_keras.recipes.schedules import WarmupCosine
 
 STEPS = 4
 
@@ -18,14 +22,18 @@ def examples(number):
     return images, np.eye(3, dtype=np.float32)[random.integers(0, 3, number)]
 
 
-def fitted(replicas, batch_size=8, optimizer=None, **compile_args):
+def make_sgd(**kwargs):
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.02, 0.01])
+    return keras.optimizers.SGD(rate, momentum=0.9, **kwargs)
+
+
+def fitted(replicas, batch_size=8, make_optimizer=make_sgd, **compile_args):
     """Returns model and history after a few steps on the same batches."""
     strategy = mirrored(replicas)
     model = make_network(strategy)
     with strategy.scope():
-        rate = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.02, 0.01])
         model.compile(
-            optimizer=optimizer or keras.optimizers.SGD(rate, momentum=0.9),
+            optimizer=make_optimizer(),
             loss=keras.losses.CategoricalCrossentropy(from_logits=True),
             weighted_metrics=["accuracy"],
             **{"jit_compile": False} | compile_args,
@@ -41,9 +49,7 @@ def fitted(replicas, batch_size=8, optimizer=None, **compile_args):
 @pytest.fixture(scope="module")
 def reference():
     """By Keras's own step, on one device and without XLA."""
-    model = make_network()
-    rate = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.02, 0.01])
-    optimizer = keras.optimizers.SGD(rate, momentum=0.9)
+    model, optimizer = make_network(), make_sgd()
     images, labels = examples(20)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     losses = []
@@ -84,9 +90,8 @@ def test_a_batch_that_cannot_be_divided_evenly_counts_every_example_the_same():
 
 def test_the_norm_of_the_whole_batch_is_clipped(reference):
     """As Keras does on one device, where the whole batch is that of the replica."""
-    rate = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.02, 0.01])
-    by_keras = keras.optimizers.SGD(rate, momentum=0.9, global_clipnorm=0.1)
-    expected = all_weights(fitted(1, optimizer=by_keras)[0])
+    by_keras = functools.partial(make_sgd, global_clipnorm=0.1)
+    expected = all_weights(fitted(1, make_optimizer=by_keras)[0])
     start = all_weights(make_network())
     for replicas in (1, 2):
         actual = all_weights(fitted(replicas, clip_norm=0.1)[0])
@@ -161,6 +166,42 @@ def test_several_steps_at_once_are_compiled_once_for_each_replica(monkeypatch):
     monkeypatch.setattr(tf, "function", noting)
     fitted(2, steps_per_execution=2, jit_compile=True)
     assert [each.experimental_get_tracing_count() for each in compiled] == [2]
+
+
+@pytest.mark.parametrize(
+    "make_optimizer",
+    [
+        lambda: bit_keras.MomentumSGD(WarmupCosine(0.02, 1, STEPS), l2=0.01),
+        lambda: bit_keras.MomentumSGD(0.02, form="inside", weight_decay=0.1),
+        lambda: KernelDecayAdam(WarmupCosine(0.02, 1, STEPS), weight_decay=0.1),
+    ],
+)
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
+def test_updates_of_each_replica_are_compiled(
+    monkeypatch, make_optimizer, steps_per_execution
+):
+    expected, _ = fitted(1, make_optimizer=make_optimizer)
+    kind, graphs = type(expected.optimizer), set()
+    update = kind.update_step
+
+    def noting(self, *args):
+        graphs.add(tf.compat.v1.get_default_graph())
+        update(self, *args)
+
+    monkeypatch.setattr(kind, "update_step", noting)
+    actual, _ = fitted(
+        2,
+        make_optimizer=make_optimizer,
+        jit_compile=True,
+        steps_per_execution=steps_per_execution,
+    )
+    assert {graph.name for graph in graphs} == {"update_all"}
+    # Those of one device do not update the variables of another one.
+    assert len(graphs) == 2 * steps_per_execution
+    assert relative_l2(all_weights(actual), all_weights(expected)) <= 1e-6
+    for variable in actual.optimizer.variables:
+        copies = getattr(variable.value, "values", [variable.value])
+        np.testing.assert_array_equal(copies[0], copies[-1])
 
 
 def test_recomputing_units_changes_no_gradient():
