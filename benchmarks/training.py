@@ -1,14 +1,17 @@
 """Training speed with and without the input pipeline, and the memory of each setting.
 
     python benchmarks/training.py --dataset cifar10 --out training.json
+    python benchmarks/training.py --crop 224 --batch_size 256 --strategy mirrored \\
+        --settings plain --inputs synthetic --out mirrored.json
 
 One process trains the same network by the HyperRule's batches in several settings:
 `plain`; `split`, each batch in four parts; and `remat`, the inside of each residual
 unit computed anew. In each, `synthetic` input is one batch again and again, and `real`
 input is that of the set, decoded, resized, cropped, flipped and mixed. `pipeline` is
 the speed of that input alone. Images/s are those of whole epochs of `--steps` steps,
-after one to warm up; the peak of memory is that of the GPU's allocator, which counts
-what XLA reserves.
+after one to warm up; the peak of memory is that of the first GPU's allocator, which
+counts what XLA reserves. What several GPUs bring is told by a run with `mirrored`, and
+one with `one_device` and the share that one of them had of the batch.
 """
 
 import json
@@ -21,6 +24,7 @@ from absl import app, flags
 
 import bit_keras
 from bit_keras.data.load import rule_for, train_batches
+from bit_keras.training.strategies import share_batches
 
 SETTINGS = {
     "plain": {},
@@ -39,6 +43,8 @@ flags.DEFINE_enum(
     "precision", "mixed_bfloat16", ["float32", "mixed_bfloat16"], "Policy."
 )
 flags.DEFINE_list("settings", list(SETTINGS), "Which of the settings to try.")
+flags.DEFINE_list("inputs", ["synthetic", "real"], "Which of the inputs to train on.")
+flags.DEFINE_enum("strategy", "one_device", ["one_device", "mirrored"], "Devices.")
 flags.DEFINE_string("out", None, "JSON file for the figures.")
 
 
@@ -79,19 +85,23 @@ def pipeline_speed(batches, recipe):
     return FLAGS.steps * recipe.batch_size / (time.perf_counter() - start)
 
 
-def measure(setting, source, recipe, real):
+def measure(setting, source, inputs, recipe, strategy):
     """Returns the figures of one setting."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         tf.config.experimental.reset_memory_stats("GPU:0")
-    backbone = bit_keras.BiTBackbone(depth=FLAGS.depth, width=FLAGS.width)
-    backbone.remat = setting.get("remat", False)
-    model = bit_keras.BiTClassifier(backbone, source.num_classes)
-    model.compile(**recipe.compile_args(), batch_split=setting.get("batch_split", 1))
-    batch = tf.data.Dataset.from_tensors(next(iter(real))).repeat()
-    synthetic, first = images_per_second(model, batch, recipe)
-    figures = {"first epoch, seconds": first, "synthetic, images/s": synthetic}
-    figures["real, images/s"], _ = images_per_second(model, real, recipe)
+    with strategy.scope():
+        backbone = bit_keras.BiTBackbone(depth=FLAGS.depth, width=FLAGS.width)
+        backbone.remat = setting.get("remat", False)
+        model = bit_keras.BiTClassifier(backbone, source.num_classes)
+        parts = setting.get("batch_split", 1)
+        model.compile(**recipe.compile_args(), batch_split=parts)
+    figures = {}
+    for name in FLAGS.inputs:
+        batches = share_batches(strategy, inputs[name])
+        speed, first = images_per_second(model, batches, recipe)
+        figures.setdefault("first epoch, seconds", first)
+        figures[f"{name}, images/s"] = speed
     if gpus:
         memory = tf.config.experimental.get_memory_info("GPU:0")
         figures["peak memory, GB"] = memory["peak"] / 1e9
@@ -103,7 +113,13 @@ def main(_):
     source = bit_keras.open_source(FLAGS.dataset, FLAGS.data_dir)
     rule = rule_for(source)
     recipe = rule.scaled(batch_size=FLAGS.batch_size, crop=FLAGS.crop)
-    real = train_batches(source, recipe)
+    strategy = bit_keras.make_strategy(FLAGS.strategy)
+    whole = train_batches(source, recipe)
+    batch = next(iter(whole))
+    inputs = {
+        "synthetic": lambda part: tf.data.Dataset.from_tensors(batch).repeat(),
+        "real": lambda part: train_batches(source, recipe, part=part),
+    }
     gpus = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     report = {
@@ -113,11 +129,15 @@ def main(_):
         "network": f"R{FLAGS.depth}x{FLAGS.width:g}, {FLAGS.precision}",
         "data": source.name,
         "recipe": recipe.describe(),
-        "pipeline, images/s": pipeline_speed(real, recipe),
+        "strategy": FLAGS.strategy,
+        "replicas": strategy.num_replicas_in_sync,
+        "pipeline, images/s": pipeline_speed(whole, recipe),
         "settings": {},
     }
     for name in FLAGS.settings:
-        report["settings"][name] = measure(SETTINGS[name], source, recipe, real)
+        report["settings"][name] = measure(
+            SETTINGS[name], source, inputs, recipe, strategy
+        )
         print(json.dumps(report, indent=1), flush=True)
         if FLAGS.out:
             with open(FLAGS.out, "w") as file:
