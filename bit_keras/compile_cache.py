@@ -1,7 +1,7 @@
 """Where XLA keeps what it has compiled, and how it compiles in less time.
 
 The first step of a large network takes about a minute on a GPU, most of it to try and
-to compile kernels. TensorFlow can keep the results in files, and work on several cores,
+to compile kernels. TensorFlow can keep the results in files, and work on many cores,
 but reads the options for it once, before it looks for devices. So this module is the
 first that `bit_keras` imports, it imports TensorFlow no sooner than it must, and the
 choice is an environment variable:
@@ -16,7 +16,7 @@ import sys
 import warnings
 
 VARIABLE = "BIT_KERAS_COMPILE_CACHE"
-# By default one thread makes the code of all kernels. More than 16 find little to do.
+# By default one thread makes the code of all kernels.
 PARALLEL = {
     "xla_gpu_enable_llvm_module_compilation_parallelism": "true",
     "xla_gpu_force_compilation_parallelism": min(16, os.cpu_count() or 1),
@@ -40,32 +40,33 @@ def set_up(environment=os.environ):
     chosen = environment.get(VARIABLE)
     if not chosen:
         return None
+    version = _tensorflow_version()
     if _has_read_options():
         warnings.warn(
             f"{VARIABLE} has no effect: import bit_keras before TensorFlow looks for "
             "devices, and outside of what absl's app.run calls.",
             stacklevel=2,
         )
-    version = _tensorflow_version()
     folder = pathlib.Path(chosen).expanduser() / f"tensorflow-{version}"
     compiled, tuned = folder / "compiled", folder / "tuned"
     for part in (compiled, tuned):
         part.mkdir(parents=True, exist_ok=True)
-    _add(environment, "TF_XLA_FLAGS", "tf_xla_persistent_cache_directory", compiled)
-    _add(environment, "XLA_FLAGS", "xla_gpu_per_fusion_autotune_cache_dir", tuned)
-    for name, value in faster_options(version).items():
-        _add(environment, "XLA_FLAGS", name, value)
+    kept = {"tf_xla_persistent_cache_directory": compiled}
+    _add(environment, "TF_XLA_FLAGS", kept)
+    kept = {"xla_gpu_per_fusion_autotune_cache_dir": tuned}
+    _add(environment, "XLA_FLAGS", kept | faster_options(version))
     return folder
 
 
 def faster_options(version):
     """Returns options by which XLA compiles in less time, {name: value}.
 
-    On an H100 steps of R50x1 were as fast (`benchmarks/first-step-h100.json`).
+    On an H100 with TensorFlow 2.21 steps of R50x1 were as fast
+    (`benchmarks/first-step-h100.json`).
 
     Args:
         version: That of TensorFlow. XLA ends a process that has options it does not
-            know, so there are none for versions that have not been tried.
+            know, so there are none for versions of which that has not been tried.
     """
     by_version = {"2.20": PARALLEL, "2.21": PARALLEL | ONE_WAY}
     return by_version.get(".".join(version.split(".")[:2]), {})
@@ -86,20 +87,32 @@ def _has_read_options():
 
 def _tensorflow_version():
     """Returns the version, without an import of TensorFlow where that can be."""
-    try:
-        return importlib.metadata.version("tensorflow")
-    except importlib.metadata.PackageNotFoundError:
-        # Builds have other names, such as tensorflow-cpu.
-        import tensorflow as tf
+    # Builds have other names, such as tensorflow-cpu.
+    builds = importlib.metadata.packages_distributions().get("tensorflow")
+    if builds:
+        return importlib.metadata.version(builds[0])
+    import tensorflow as tf
 
-        return tf.__version__
+    return tf.__version__
 
 
-def _add(environment, variable, name, value):
-    """Adds an option unless it is there."""
-    given = environment.get(variable, "")
-    if f"--{name}=" not in given:
-        environment[variable] = f"{given} --{name}={value}".strip()
+def _add(environment, variable, options):
+    """Adds those options that are not there."""
+    given = environment.get(variable, "").strip()
+    if given and not given.startswith("-"):
+        warnings.warn(
+            f"{VARIABLE} adds nothing to {variable}, which is the name of a file. "
+            f"Received: {given}",
+            stacklevel=3,
+        )
+        return
+    names = {option.split("=")[0] for option in given.split()}
+    added = (
+        f'--{name}="{value}"'
+        for name, value in options.items()
+        if f"--{name}" not in names
+    )
+    environment[variable] = " ".join([given, *added]).strip()
 
 
 FOLDER = set_up()

@@ -46,10 +46,10 @@ app.run(main)
 )
 def test_what_was_compiled_is_read_again(tmp_path, program):
     """XLA stops a process that has options it does not know: it knows all of these."""
-    environment = {compile_cache.VARIABLE: str(tmp_path / "cache")}
+    environment = {compile_cache.VARIABLE: str(tmp_path / "my cache")}
     done = run(environment, program)
     assert "has no effect" not in done.stderr
-    result, folder = done.stdout.split()
+    result, folder = done.stdout.strip().split(" ", 1)
     assert result == "42.0"
     (kept,) = (pathlib.Path(folder) / "compiled").iterdir()
     assert run(environment, program).stdout == done.stdout
@@ -93,10 +93,28 @@ def test_own_options_stay(tmp_path):
     assert environment["TF_XLA_FLAGS"] == own["TF_XLA_FLAGS"]
     first, threads, tuned, *others = environment["XLA_FLAGS"].split()
     assert f"{first} {threads}" == own["XLA_FLAGS"]
-    assert tuned == f"--xla_gpu_per_fusion_autotune_cache_dir={folder / 'tuned'}"
-    assert "--xla_gpu_enable_llvm_module_compilation_parallelism=true" in others
+    assert tuned == f'--xla_gpu_per_fusion_autotune_cache_dir="{folder / "tuned"}"'
+    assert '--xla_gpu_enable_llvm_module_compilation_parallelism="true"' in others
     names = [option.split("=")[0] for option in environment["XLA_FLAGS"].split()]
     assert len(set(names)) == len(names)
+
+
+def test_a_switch_without_a_value_stays(tmp_path):
+    switch = "--xla_gpu_experimental_enable_fusion_autotuner"
+    environment = {"XLA_FLAGS": switch, compile_cache.VARIABLE: str(tmp_path)}
+    with pytest.warns(UserWarning, match="has no effect"):
+        compile_cache.set_up(environment)
+    assert environment["XLA_FLAGS"].count(switch) == 1
+
+
+def test_a_file_of_options_is_left_alone(tmp_path):
+    """XLA takes what begins without a dash for the name of a file."""
+    environment = {"XLA_FLAGS": "my.flags", compile_cache.VARIABLE: str(tmp_path)}
+    with pytest.warns(UserWarning) as caught:
+        compile_cache.set_up(environment)
+    assert "name of a file. Received: my.flags" in str(caught[-1].message)
+    assert environment["XLA_FLAGS"] == "my.flags"
+    assert "persistent_cache_directory" in environment["TF_XLA_FLAGS"]
 
 
 def test_options_are_those_that_a_version_knows():
