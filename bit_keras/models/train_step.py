@@ -49,8 +49,8 @@ class ReplicaTrainStep(DistributedFit):
             clip_norm: Largest norm of all gradients together, or `None`.
             gpu_kernels: Whether steps that XLA compiles use this package's own kernels
                 for GPUs; `"auto"` if all GPUs of this machine can run them.
-            jit_compile: As in Keras; under a strategy, whether the passes of each
-                replica are compiled with XLA, which `"auto"` does.
+            jit_compile: As in Keras; under a strategy, whether the passes and the
+                updates of each replica are compiled with XLA, which `"auto"` does.
             **kwargs: Of `keras.Model.compile`.
 
         Raises:
@@ -76,11 +76,14 @@ class ReplicaTrainStep(DistributedFit):
             # each function by itself. Not an attribute, which SavedModels would keep.
             compiled = tf.function(self._passes, jit_compile=True, autograph=False)
             self._passes = lambda *batch: compiled(*batch)
+        self._asked_jit_compile = jit_compile
         if self.has_strategy:
             jit_compile = False
         super().compile(*args, jit_compile=jit_compile, **kwargs)
-        if hasattr(self.optimizer, "compiles_updates"):
-            self.optimizer.compiles_updates = self.compiles_replicas
+        # A loss scale is an optimizer around the one that updates.
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        if hasattr(optimizer, "compile_updates"):
+            optimizer.compile_updates(self.compiles_replicas)
         self.gpu_kernels = gpu_kernels
         if clip_norm and isinstance(
             self.optimizer, keras.optimizers.LossScaleOptimizer
@@ -95,7 +98,13 @@ class ReplicaTrainStep(DistributedFit):
         config = super().get_compile_config()
         if not config:  # It was not compiled.
             return config
-        return {**config, "batch_split": self.batch_split, "clip_norm": self.clip_norm}
+        return {
+            **config,
+            "batch_split": self.batch_split,
+            "clip_norm": self.clip_norm,
+            # Keras was told that nothing is compiled, if there is a strategy.
+            "jit_compile": self._asked_jit_compile,
+        }
 
     def compile_from_config(self, config):
         """Compiles a loaded model as the saved one was."""

@@ -29,6 +29,8 @@ batch, which are the very numbers of its `bit_i21k.py` and `bit_i1k.py`. They ar
 while η changes slowly against the 10 steps of the buffer.
 """
 
+import functools
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -63,37 +65,48 @@ class CompiledUpdates:
 
     Under a `tf.distribute` strategy Keras calls `update_step` for each variable, and
     nothing is compiled: on a GPU that is a handful of kernels for each, some of them
-    smaller than what it takes to launch them.
+    smaller than what it takes to launch them. Decoupled weight decay and averages of
+    weights stay as Keras has them.
 
     Placed before the optimizer among the bases.
-
-    Attributes:
-        compiles_updates: Whether XLA compiles the updates under a strategy.
     """
 
-    compiles_updates = False
+    _update_on = None
+
+    def compile_updates(self, compiled=True):
+        """Lets XLA compile the updates that graphs make under a strategy, or not."""
+        # Each is compiled once, however often the step is traced that calls it.
+        self._update_on = functools.cache(self._make_update) if compiled else None
 
     def _distributed_tf_update_step(self, distribution, grads_and_vars, learning_rate):
-        if not self.compiles_updates:
+        if self._update_on is None or tf.executing_eagerly():
             super()._distributed_tf_update_step(
                 distribution, grads_and_vars, learning_rate
             )
             return
         gradients, variables = zip(*grads_and_vars, strict=True)
+        references = tuple(variable.ref() for variable in variables)
 
-        def update_all(gradients, learning_rate):
-            for gradient, variable in zip(gradients, variables, strict=True):
-                self.update_step(gradient, variable, learning_rate)
-
-        def on_device(first_variable, gradients, learning_rate):
-            # Made anew for each device: variables are those of the one it is traced on.
-            compiled = tf.function(update_all, jit_compile=True, autograph=False)
+        def update(first_variable, gradients, learning_rate):
+            update_all = self._update_on(first_variable.device, references)
             # A constant rate is a variable of Keras, which is no argument.
-            compiled(gradients, tf.convert_to_tensor(learning_rate))
+            update_all(gradients, tf.convert_to_tensor(learning_rate))
 
         distribution.extended.update(
-            variables[0], on_device, args=(gradients, learning_rate), group=False
+            variables[0], update, args=(gradients, learning_rate), group=False
         )
+
+    def _make_update(self, device, references):
+        """Returns the function of one device, to be called in its update alone.
+
+        It is traced there, where a variable of the strategy is that of the device.
+        """
+
+        def update_all(gradients, learning_rate):
+            for gradient, reference in zip(gradients, references, strict=True):
+                self.update_step(gradient, reference.deref(), learning_rate)
+
+        return tf.function(update_all, jit_compile=True, autograph=False)
 
 
 @keras.saving.register_keras_serializable("bit_keras")

@@ -168,40 +168,71 @@ def test_several_steps_at_once_are_compiled_once_for_each_replica(monkeypatch):
     assert [each.experimental_get_tracing_count() for each in compiled] == [2]
 
 
+def as_it_is(optimizer):
+    return optimizer
+
+
+@pytest.fixture
+def compiled_updates(monkeypatch):
+    """A list of the functions for updates that XLA compiles."""
+    made = []
+    function = tf.function
+
+    def noting(*args, **kwargs):
+        new = function(*args, **kwargs)
+        if kwargs.get("jit_compile") and args and args[0].__name__ == "update_all":
+            made.append(new)
+        return new
+
+    monkeypatch.setattr(tf, "function", noting)
+    return made
+
+
+@pytest.mark.parametrize("wrap", [as_it_is, keras.optimizers.LossScaleOptimizer])
 @pytest.mark.parametrize(
-    "make_optimizer",
+    "make",
     [
         lambda: bit_keras.MomentumSGD(WarmupCosine(0.02, 1, STEPS), l2=0.01),
         lambda: bit_keras.MomentumSGD(0.02, form="inside", weight_decay=0.1),
         lambda: KernelDecayAdam(WarmupCosine(0.02, 1, STEPS), weight_decay=0.1),
     ],
+    ids=["outside", "inside", "Adam"],
 )
 @pytest.mark.parametrize("steps_per_execution", [1, 2])
 def test_updates_of_each_replica_are_compiled(
-    monkeypatch, make_optimizer, steps_per_execution
+    compiled_updates, wrap, make, steps_per_execution
 ):
-    expected, _ = fitted(1, make_optimizer=make_optimizer)
-    kind, graphs = type(expected.optimizer), set()
-    update = kind.update_step
-
-    def noting(self, *args):
-        graphs.add(tf.compat.v1.get_default_graph())
-        update(self, *args)
-
-    monkeypatch.setattr(kind, "update_step", noting)
+    expected, _ = fitted(1, make_optimizer=lambda: wrap(make()))
+    assert not compiled_updates
     actual, _ = fitted(
         2,
-        make_optimizer=make_optimizer,
+        make_optimizer=lambda: wrap(make()),
         jit_compile=True,
         steps_per_execution=steps_per_execution,
     )
-    assert {graph.name for graph in graphs} == {"update_all"}
-    # Those of one device do not update the variables of another one.
-    assert len(graphs) == 2 * steps_per_execution
+    # One for each device, whose variables it updates.
+    counts = [each.experimental_get_tracing_count() for each in compiled_updates]
+    assert counts == [1, 1]
     assert relative_l2(all_weights(actual), all_weights(expected)) <= 1e-6
-    for variable in actual.optimizer.variables:
+    for variable in actual.trainable_variables + actual.optimizer.variables:
         copies = getattr(variable.value, "values", [variable.value])
         np.testing.assert_array_equal(copies[0], copies[-1])
+
+
+@pytest.mark.parametrize("changes", [{"jit_compile": False}, {"run_eagerly": True}])
+def test_updates_are_compiled_with_the_rest_alone(compiled_updates, changes):
+    fitted(2, make_optimizer=bit_keras.MomentumSGD, **changes)
+    assert not compiled_updates
+
+
+@pytest.mark.parametrize("jit_compile", [True, False, "auto"])
+def test_a_model_saved_under_a_strategy_is_compiled_as_asked(tmp_path, jit_compile):
+    model = make_model(mirrored(2))
+    with model.distribute_strategy.scope():
+        model.compile("sgd", "mse", jit_compile=jit_compile)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.get_compile_config()["jit_compile"] == jit_compile
 
 
 def test_recomputing_units_changes_no_gradient():
