@@ -151,9 +151,10 @@ def describe(result):
             f"Matrix rate: {result.matrix_flops / 1e12:.3g} TFLOP/s, of matrices of "
             f"{result.matrix_size} x {result.matrix_size}"
         )
-    if result.batch_split > 1:
+    trained = "train" in result.modes
+    if trained and result.batch_split > 1:
         yield f"Training computes each batch in {result.batch_split} parts"
-    if result.remat:
+    if trained and result.remat:
         yield "Training computes the inside of each residual unit anew"
     if result.dataset:
         yield f"Pipeline: {result.dataset}, for training at {result.image_size} px"

@@ -114,10 +114,10 @@ def benchmark(
             and 128 without one.
         precision: Name of a dtype policy, such as `"mixed_bfloat16"`.
         xla: Whether to compile with XLA; by default as training does.
-        batch_split: Number of parts that training computes a batch in.
+        batch_split: Number of parts that training computes a batch in, to save memory;
+            more than one need a `batch_size` that they divide.
         remat: Whether training computes the inside of each residual unit anew for its
-            gradients. Neither this nor the parts change what inference does; both save
-            memory.
+            gradients, to save memory, too.
         dataset: Set of the pipeline, as in `load_dataset`.
         data_dir: Folder where TFDS keeps its sets.
         steps: Measurements of each figure, each of one step or of as many short ones as
@@ -130,7 +130,8 @@ def benchmark(
         A `Benchmark`.
 
     Raises:
-        InputError: If there is no such model, set or mode, or the file is there.
+        InputError: If there is no such model, set or mode, the parts do not divide the
+            batch, or the file is there.
         RunError: If a batch does not fit into the memory.
 
     Example:
@@ -138,7 +139,8 @@ def benchmark(
     >>> benchmark(depth=26, width=0.5, modes=["infer"]).modes["infer"].step_ms
     """
     _check_modes(modes)
-    _check_parts(batch_size, batch_split)
+    if "train" in modes:
+        _check_parts(batch_size, batch_split)
     if out:
         check_file(out, overwrite)
     defaults = ON_GPU if measure.has_gpu() else ON_CPU
@@ -195,10 +197,13 @@ def _check_modes(modes):
 
 
 def _check_parts(batch_size, batch_split):
-    if batch_split != 1 and (not batch_size or batch_size % batch_split):
+    if batch_split == 1:
+        return
+    whole = isinstance(batch_split, int) and batch_split > 1
+    if not (whole and batch_size and batch_size % batch_split == 0):
         raise InputError(
-            "`batch_split` needs a `batch_size` that it divides. Received: "
-            f"batch_size={batch_size}, batch_split={batch_split}"
+            "`batch_split` must be a positive integer, and divide `batch_size`. "
+            f"Received: batch_size={batch_size}, batch_split={batch_split}"
         )
 
 

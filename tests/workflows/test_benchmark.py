@@ -50,8 +50,13 @@ def some_figures(**kwargs):
         ({"width": 0}, "`width` must be a positive multiple"),
         ({"model": "gone.npz"}, "gone.npz is not there"),
         ({"out": "."}, "is a folder"),
-        ({"batch_split": 2}, "that it divides. Received: batch_size=None, batch_sp"),
+        ({"batch_split": 2}, "divide `batch_size`. Received: batch_size=None, batch"),
         ({"batch_split": 2, "batch_size": 3}, "Received: batch_size=3, batch_split=2"),
+        ({"batch_split": 0, "batch_size": 4}, "must be a positive integer"),
+        (
+            {"batch_split": -2, "batch_size": 4},
+            "batch_size=4, batch_split=-2",
+        ),
     ],
 )
 def test_what_cannot_be_measured(options, message):
@@ -126,7 +131,7 @@ def test_table():
         matrix_size=8192,
         matrix_flops=700e12,
         modes={
-            "infer": some_figures(
+            "train": some_figures(
                 model_flops=140e12,
                 matrix_share=0.2,
                 tried=((8, 900.0), (16, 1250.0)),
@@ -146,15 +151,15 @@ def test_table():
         "Training computes the inside of each residual unit anew",
         "Pipeline: doodles, for training at 224 px",
     ]
-    infer, pipeline = (line.split() for line in lines[8:10])
+    train, pipeline = (line.split() for line in lines[8:10])
     spread = ["12.8", "(12", "to", "13.5)"]
-    assert infer == (
-        ["infer", "16", "1,250.0", *spread, "3.2", "s", "2.50", "GB", "140", "20.0%"]
+    assert train == (
+        ["train", "16", "1,250.0", *spread, "3.2", "s", "2.50", "GB", "140", "20.0%"]
     )
     assert pipeline == ["pipeline", "16", "1,250.0", *spread, "3.2", "s", *"---"]
     assert lines[11:] == [
-        "Batches tried for infer: 8, 16; more does not fit into the memory.",
-        "Peak memory of infer: that of the GPU's allocator.",
+        "Batches tried for train: 8, 16; more does not fit into the memory.",
+        "Peak memory of train: that of the GPU's allocator.",
         "Peak memory of pipeline: that of the process.",
     ]
 
