@@ -60,15 +60,23 @@ class FromScratch(bit_keras.HyperRule):
         return MomentumSGD(self.learning_rate, form=self.momentum_form, l2=self.l2)
 
 
-@keras.saving.register_keras_serializable("bit_in_miniature")
-class CutMixClassifier(bit_keras.BiTClassifier):
-    """A `BiTClassifier` that is trained on images with rectangles of other ones."""
+def train_with_cutmix(model):
+    """Lets `fit` put rectangles of other images into those of each batch.
 
-    def train_step(self, data):
+    Args:
+        model: A `BiTClassifier`, which is still one wherever it is loaded.
+    """
+    plain_step = model.train_step
+
+    def train_step(data):
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         # The same for the same step, also after one that was resumed.
-        seed = tf.stack([tf.cast(self.optimizer.iterations, tf.int32), 0])
-        return super().train_step((*cutmix(images, labels, seed), weights))
+        step = tf.cast(model.optimizer.iterations, tf.int32)
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        mixed = cutmix(images, labels, tf.stack([step, replica]))
+        return plain_step((*mixed, weights))
+
+    model.train_step = train_step
 
 
 def cutmix(images, labels, seed):
@@ -136,11 +144,11 @@ def main(values):
     for seed in range(values.first_seed, values.first_seed + values.seeds):
         keras.utils.set_random_seed(seed)
         backbone = bit_keras.BiTBackbone(depth=values.depth, width=values.width)
-        kind = CutMixClassifier if values.cutmix else bit_keras.BiTClassifier
-        model = kind(backbone, source.num_classes)
+        model = bit_keras.BiTClassifier(backbone, source.num_classes)
         choices = {name: getattr(values, name) for name in CHOICES}
         given = {name: value for name, value in choices.items() if value is not None}
         if values.cutmix:
+            train_with_cutmix(model)
             given["mixup_alpha"] = 0.0
         recipe = make_recipe(source, **given)
         print(recipe.describe())
