@@ -168,10 +168,6 @@ def test_several_steps_at_once_are_compiled_once_for_each_replica(monkeypatch):
     assert [each.experimental_get_tracing_count() for each in compiled] == [2]
 
 
-def as_it_is(optimizer):
-    return optimizer
-
-
 @pytest.fixture
 def compiled_updates(monkeypatch):
     """A list of the functions for updates that XLA compiles."""
@@ -188,25 +184,29 @@ def compiled_updates(monkeypatch):
     return made
 
 
-@pytest.mark.parametrize("wrap", [as_it_is, keras.optimizers.LossScaleOptimizer])
+def make_momentum():
+    return bit_keras.MomentumSGD(WarmupCosine(0.02, 1, STEPS), l2=0.01)
+
+
 @pytest.mark.parametrize(
-    "make",
+    ("make", "steps_per_execution"),
     [
-        lambda: bit_keras.MomentumSGD(WarmupCosine(0.02, 1, STEPS), l2=0.01),
-        lambda: bit_keras.MomentumSGD(0.02, form="inside", weight_decay=0.1),
-        lambda: KernelDecayAdam(WarmupCosine(0.02, 1, STEPS), weight_decay=0.1),
+        (make_momentum, 1),
+        (make_momentum, 2),
+        (lambda: bit_keras.MomentumSGD(0.02, form="inside", weight_decay=0.1), 1),
+        (lambda: KernelDecayAdam(0.02, weight_decay=0.1), 1),
+        (lambda: keras.optimizers.LossScaleOptimizer(make_momentum()), 1),
     ],
-    ids=["outside", "inside", "Adam"],
+    ids=["outside", "several steps", "inside", "Adam", "loss scale"],
 )
-@pytest.mark.parametrize("steps_per_execution", [1, 2])
 def test_updates_of_each_replica_are_compiled(
-    compiled_updates, wrap, make, steps_per_execution
+    compiled_updates, make, steps_per_execution
 ):
-    expected, _ = fitted(1, make_optimizer=lambda: wrap(make()))
+    expected, _ = fitted(1, make_optimizer=make)
     assert not compiled_updates
     actual, _ = fitted(
         2,
-        make_optimizer=lambda: wrap(make()),
+        make_optimizer=make,
         jit_compile=True,
         steps_per_execution=steps_per_execution,
     )
