@@ -51,10 +51,12 @@ def set_up(environment=os.environ):
     compiled, tuned = folder / "compiled", folder / "tuned"
     for part in (compiled, tuned):
         part.mkdir(parents=True, exist_ok=True)
-    kept = {"tf_xla_persistent_cache_directory": compiled}
-    _add(environment, "TF_XLA_FLAGS", kept)
-    kept = {"xla_gpu_per_fusion_autotune_cache_dir": tuned}
-    _add(environment, "XLA_FLAGS", kept | faster_options(version))
+    _add(environment, "TF_XLA_FLAGS", {"tf_xla_persistent_cache_directory": compiled})
+    options = {
+        "xla_gpu_per_fusion_autotune_cache_dir": tuned,
+        **faster_options(version),
+    }
+    _add(environment, "XLA_FLAGS", options)
     return folder
 
 

@@ -129,10 +129,14 @@ def make_recipe(
         mixup_alpha: Of MixUp, 0 for none.
         **changes: Of `HyperRule.scaled`.
     """
-    size, count = source.image_size, source.train.num_examples
-    rule = FromScratch(*size, count, l2=l2, cosine=cosine)
-    rule = dataclasses.replace(
-        rule, base_learning_rate=rate, resize=resize, mixup_alpha=mixup_alpha
+    rule = FromScratch(
+        *source.image_size,
+        source.train.num_examples,
+        base_learning_rate=rate,
+        resize=resize,
+        mixup_alpha=mixup_alpha,
+        l2=l2,
+        cosine=cosine,
     )
     return rule.scaled(**changes)
 

@@ -53,10 +53,7 @@ def some_figures(**kwargs):
         ({"batch_split": 2}, "divide `batch_size`. Received: batch_size=None, batch"),
         ({"batch_split": 2, "batch_size": 3}, "Received: batch_size=3, batch_split=2"),
         ({"batch_split": 0, "batch_size": 4}, "must be a positive integer"),
-        (
-            {"batch_split": -2, "batch_size": 4},
-            "batch_size=4, batch_split=-2",
-        ),
+        ({"batch_split": -2, "batch_size": 4}, "batch_size=4, batch_split=-2"),
     ],
 )
 def test_what_cannot_be_measured(options, message):
