@@ -153,13 +153,22 @@ def upstream_recipe(num_examples, batch_size, epochs, pixels, steps=None):
         batch_size=batch_size,
         base_learning_rate=0.1 * batch_size / 256,
         steps=steps,
-        warmup_steps=round(0.05 * steps),
+        warmup_steps=warmup_steps(steps),
         resize=round(pixels * 9 / 8),
         crop=pixels,
         cropping="random",
         flip="random",
         l2=1e-4,
     )
+
+
+def warmup_steps(steps):
+    """Returns how many steps raise the rate: a twentieth, but 100, or a fifth of fewer.
+
+    Large batches leave few steps, and a rate in proportion to their size needs as many
+    to be reached. The HyperRule's shortest schedule has 100 of 500, too.
+    """
+    return round(max(0.05 * steps, min(100, 0.2 * steps)))
 
 
 def transfer_recipe(num_examples, pixels, steps):

@@ -206,7 +206,8 @@ def test_recipes_keep_the_epochs_and_the_rate_for_an_example():
     )
     assert (small.steps, large.steps) == (11_719, 366)
     assert (small.base_learning_rate, large.base_learning_rate) == (0.05, 1.6)
-    assert (small.warmup_steps, large.warmup_steps) == (586, 18)
+    assert (small.warmup_steps, large.warmup_steps) == (586, 73)
+    assert components.upstream_recipe(50_000, 4096, 60, 64).warmup_steps == 100
     assert large.decay_steps == (122, 244, 325)
     assert (large.resize, large.crop, large.l2) == (72, 64, 1e-4)
     assert components.upstream_recipe(50_000, 128, 30, 64, steps=7).steps == 7
