@@ -2,16 +2,18 @@
 
     python benchmarks/training.py --dataset cifar10 --out training.json
     python benchmarks/training.py --crop 224 --batch_size 256 --strategy mirrored \\
-        --settings plain --inputs synthetic --out mirrored.json
+        --settings plain --inputs resident --inputs synthetic --out mirrored.json
 
 One process trains the same network by the HyperRule's batches in several settings:
 `plain`; `split`, each batch in four parts; and `remat`, the inside of each residual
 unit computed anew. In each, `synthetic` input is one batch again and again, and `real`
 input is that of the set, decoded, resized, cropped, flipped and mixed. `pipeline` is
-the speed of that input alone. Images/s are those of whole epochs of `--steps` steps,
-after one to warm up; the peak of memory is that of the first GPU's allocator, which
-counts what XLA reserves. What several GPUs bring is told by a run with `mirrored`, and
-one with `one_device` and the share that one of them had of the batch.
+the speed of that input alone. Images/s are those of whole epochs of `--steps` steps of
+`fit`, after one to warm up. With `resident` input the same steps are made of one batch
+that lies on the devices already, which leaves what they compute. The peak of memory is
+that of the first GPU's allocator, which counts what XLA reserves. What several GPUs
+bring is told by a run with `mirrored`, and one with `one_device` and the share that one
+of them had of the batch.
 """
 
 import json
@@ -24,6 +26,7 @@ from absl import app, flags
 
 import bit_keras
 from bit_keras.data.load import rule_for, train_batches
+from bit_keras.training.fit import as_computed
 from bit_keras.training.strategies import share_batches
 
 SETTINGS = {
@@ -43,7 +46,12 @@ flags.DEFINE_enum(
     "precision", "mixed_bfloat16", ["float32", "mixed_bfloat16"], "Policy."
 )
 flags.DEFINE_list("settings", list(SETTINGS), "Which of the settings to try.")
-flags.DEFINE_list("inputs", ["synthetic", "real"], "Which of the inputs to train on.")
+flags.DEFINE_multi_enum(
+    "inputs",
+    ["synthetic", "real"],
+    ["synthetic", "real", "resident"],
+    "Which of the inputs to train on.",
+)
 flags.DEFINE_enum("strategy", "one_device", ["one_device", "mirrored"], "Devices.")
 flags.DEFINE_string("out", None, "JSON file for the figures.")
 
@@ -76,6 +84,45 @@ def images_per_second(model, batches, recipe):
     return FLAGS.steps * recipe.batch_size / second, first
 
 
+def resident_speed(model, batch, recipe, strategy):
+    """Returns the speed of steps on a batch that stays, and the seconds of the first.
+
+    Args:
+        model: A compiled model.
+        batch: The images and labels of all replicas.
+        recipe: The recipe.
+        strategy: That of the model.
+    """
+    replicas = strategy.num_replicas_in_sync
+    size = recipe.batch_size // replicas
+
+    def on_its_device(values):
+        def share(context):
+            index = context.replica_id_in_sync_group
+            # Of one device alone, it is where TensorFlow puts things.
+            devices = strategy.extended.worker_devices if replicas > 1 else [None]
+            with tf.device(devices[index]):
+                return tf.identity(values[index * size : (index + 1) * size])
+
+        return strategy.experimental_distribute_values_from_function(share)
+
+    shares = tuple(map(on_its_device, batch))
+    # As `fit` begins: a step that made variables would be traced twice.
+    model._maybe_symbolic_build(data_batch=tuple(each[:size] for each in batch))
+    model.make_train_function(force=True)
+
+    def seconds_of(steps):
+        start = time.perf_counter()
+        for _ in range(steps):
+            logs = model.train_function(iter([shares]))
+        float(logs["loss"])
+        return time.perf_counter() - start
+
+    first = seconds_of(1)
+    seconds_of(2)
+    return FLAGS.steps * recipe.batch_size / seconds_of(FLAGS.steps), first
+
+
 def pipeline_speed(batches, recipe):
     iterator = iter(batches)
     next(iterator)
@@ -98,8 +145,16 @@ def measure(setting, source, inputs, recipe, strategy):
         model.compile(**recipe.compile_args(), batch_split=parts)
     figures = {}
     for name in FLAGS.inputs:
-        batches = share_batches(strategy, inputs[name])
-        speed, first = images_per_second(model, batches, recipe)
+
+        def make(part, batches_of=inputs[name]):
+            return as_computed(model, batches_of(part))
+
+        if name == "resident":
+            batch = next(iter(make((0, 1))))
+            speed, first = resident_speed(model, batch, recipe, strategy)
+        else:
+            batches = share_batches(strategy, make)
+            speed, first = images_per_second(model, batches, recipe)
         figures.setdefault("first epoch, seconds", first)
         figures[f"{name}, images/s"] = speed
     if gpus:
@@ -116,8 +171,10 @@ def main(_):
     strategy = bit_keras.make_strategy(FLAGS.strategy)
     whole = train_batches(source, recipe)
     batch = next(iter(whole))
+    same = tf.data.Dataset.from_tensors(batch).repeat()
     inputs = {
-        "synthetic": lambda part: tf.data.Dataset.from_tensors(batch).repeat(),
+        "resident": lambda part: same,
+        "synthetic": lambda part: same,
         "real": lambda part: train_batches(source, recipe, part=part),
     }
     gpus = tf.config.list_physical_devices("GPU")

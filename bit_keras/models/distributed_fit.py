@@ -10,25 +10,30 @@ does without:
 - With `steps_per_execution`, collectives fail inside of the conditionals that Keras
   makes a step of.
 
-And two without any:
+And three without any:
 
 - After each step Keras waits for the device, to learn whether there was a batch, so
   that a GPU idles until the next one is launched.
+- It waits for the logs of the step, too (see `steps_ahead.py`).
 - `_symbolic_build` traces the whole network for the shape of its outputs, which the
   model can tell.
 """
 
 import collections
 import functools
+import inspect
 import time
 
 import keras
 import tensorflow as tf
 
+from bit_keras.models.steps_ahead import StepsAhead
+
 # Steps whose fetches are kept; whoever watches them is never so far behind.
 _KEPT_FETCHES = 1000
 # What `fit` and `evaluate` take batches from; `train_on_batch` has a Python iterator.
 _ITERATORS = (tf.data.Iterator, tf.distribute.DistributedIterator)
+_FIT = inspect.signature(keras.Model.fit)
 
 
 class DistributedFit:
@@ -45,10 +50,15 @@ class DistributedFit:
             they had them: pairs in seconds of `time.perf_counter`, a deque from which
             they can be taken. None are added where Keras makes several steps at once,
             or runs eagerly.
+        step_ended: When the device had computed the step whose callbacks are called, in
+            the same seconds, or `None` where that is now.
+        steps_per_epoch: Of the latest `fit`; `None` where it was not known.
     """
 
     prepare = None
     fetches = ()
+    step_ended = None
+    steps_per_epoch = None
 
     @property
     def can_prepare(self):
@@ -62,9 +72,30 @@ class DistributedFit:
         with self.distribute_strategy.scope():
             return tf.distribute.has_strategy()
 
+    def fit(self, *args, **kwargs):
+        """Is `keras.Model.fit`, which need not wait for one step to launch the next.
+
+        It does wait where a callback of `on_train_batch_end` is not `async_safe`.
+        """
+        given = _FIT.bind(self, *args, **kwargs)
+        given.apply_defaults()
+        arguments = given.arguments
+        self.step_ended = None
+        if not isinstance(arguments["callbacks"], keras.callbacks.CallbackList):
+            arguments["callbacks"] = StepsAhead(
+                arguments["callbacks"],
+                add_history=True,
+                add_progbar=arguments["verbose"] != 0,
+                verbose=arguments["verbose"],
+                epochs=arguments["epochs"],
+                model=self,
+            )
+        return super().fit(*given.args[1:], **given.kwargs)
+
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Makes the variables of optimizer and metrics, from the shapes of a batch."""
         if iterator is not None:
+            self.steps_per_epoch = iterator.num_batches
             spec = iterator.data_adapter.get_tf_dataset().element_spec
             data_batch = tf.nest.map_structure(_spec_of_one_replica, spec)
             if self.prepare is not None:
@@ -189,12 +220,19 @@ class DistributedFit:
         """Returns a function of a batch that makes one step of all replicas."""
         strategy = self.distribute_strategy
 
+        place = None
+        if isinstance(strategy, tf.distribute.MirroredStrategy):
+            # On the processor, where TensorFlow would add up, the step would wait for
+            # the devices, and the next one could not be launched before.
+            place = strategy.extended.worker_devices[0]
+
         def step_of_all(batch):
             metrics = strategy.run(step, args=(batch,))
-            return {
-                name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
-                for name, value in metrics.items()
-            }
+            with tf.device(place):
+                return {
+                    name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
+                    for name, value in metrics.items()
+                }
 
         return step_of_all
 

@@ -15,8 +15,9 @@ class ReplicaTrainStep(DistributedFit):
 
     - Under a `tf.distribute` strategy Keras compiles nothing with XLA. Here the forward
       and the backward pass of each replica are compiled, and so are the updates of its
-      variables if the optimizer is one of this package; the collectives are left
-      outside.
+      variables if the optimizer is one of this package. With that, and on the GPUs of
+      one machine, XLA sums the gradients of all replicas, too, while it computes others
+      of them; elsewhere the collectives are left outside.
     - The gradients of replicas are weighted by their numbers of examples, so that a
       global batch that cannot be divided evenly counts every example the same.
     - `batch_split` computes a batch in several parts, one after another, and updates
@@ -70,20 +71,25 @@ class ReplicaTrainStep(DistributedFit):
         # A TPU compiles all that its replicas do by itself.
         on_tpu = isinstance(self.distribute_strategy, tf.distribute.TPUStrategy)
         self.compiles_replicas = self.has_strategy and bool(jit_compile) and not on_tpu
-        self._passes = self._forward_and_backward
-        if self.compiles_replicas:
-            # Made once: `steps_per_execution` traces the step twice, and XLA compiles
-            # each function by itself. Not an attribute, which SavedModels would keep.
-            compiled = tf.function(self._passes, jit_compile=True, autograph=False)
-            self._passes = lambda *batch: compiled(*batch)
         self._asked_jit_compile = jit_compile
         if self.has_strategy:
             jit_compile = False
         super().compile(*args, jit_compile=jit_compile, **kwargs)
+        self._passes = self._forward_and_backward
         # A loss scale is an optimizer around the one that updates.
         optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         if hasattr(optimizer, "compile_updates"):
-            optimizer.compile_updates(self.compiles_replicas)
+            # It looks at the gradients of each replica, too.
+            sums = self.compiles_replicas and optimizer is self.optimizer
+            sums = sums and sums_in_xla(self.distribute_strategy)
+            optimizer.compile_updates(self.compiles_replicas, sums)
+            if sums:
+                self._passes = self._passes_of_all_replicas
+        self._measure = self._updated_metrics
+        if self.compiles_replicas:
+            self._passes = _compiled(self._passes)
+            # Otherwise integers are counted on the processor, which waits for the GPU.
+            self._measure = _compiled(self._measure)
         self.gpu_kernels = gpu_kernels
         if clip_norm and isinstance(
             self.optimizer, keras.optimizers.LossScaleOptimizer
@@ -116,12 +122,12 @@ class ReplicaTrainStep(DistributedFit):
         """Updates the weights once; returns the metrics. Called by Keras's `fit`."""
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         loss, logits, gradients = self._passes(images, labels, weights)
-        gradients = self._combined(gradients, images)
+        if not getattr(self.optimizer, "gradients_are_sums", False):
+            gradients = self._combined(gradients, images)
         self.optimizer.apply_gradients(
             zip(gradients, self.trainable_variables, strict=True)
         )
-        self._track_loss(loss, images, weights)
-        return self.compute_metrics(images, labels, logits, weights)
+        return self._measure(loss, images, labels, logits, weights)
 
     def test_step(self, data):
         """Updates the metrics; returns them. Called by Keras's `evaluate`.
@@ -133,8 +139,8 @@ class ReplicaTrainStep(DistributedFit):
         with self._using_fast_forms(self.jit_compile):
             logits = self(images, training=False)
         loss = self.compute_loss(images, labels, logits, weights, training=False)
-        self._track_loss(loss * self._num_replicas(), images, weights)
-        return self.compute_metrics(images, labels, logits, weights)
+        loss *= self._num_replicas()
+        return self._updated_metrics(loss, images, labels, logits, weights)
 
     def predict_step(self, data):
         """Returns the logits. Called by Keras's `predict`."""
@@ -144,14 +150,29 @@ class ReplicaTrainStep(DistributedFit):
     def _using_fast_forms(self, is_compiled):
         return using_fast_forms(is_compiled, self.gpu_kernels)
 
+    def _updated_metrics(self, loss, images, labels, logits, weights):
+        """Returns the metrics after a batch, whose rows have this mean loss."""
+        self._track_loss(loss, images, weights)
+        return self.compute_metrics(images, labels, logits, weights)
+
     def _track_loss(self, loss, images, weights):
-        """Counts a loss that is the mean over the rows of a batch."""
         rows = tf.cast(tf.shape(images)[0], tf.float32)
         counted = rows if weights is None else tf.reduce_sum(weights)
         mean = tf.math.divide_no_nan(tf.cast(loss, tf.float32) * rows, counted)
         for metric in self.metrics:
             if metric.name == "loss":
                 metric.update_state(mean, sample_weight=counted)
+
+    def _passes_of_all_replicas(self, images, *others):
+        """Returns mean loss and logits of this replica, and the gradients of all."""
+        loss, logits, gradients = self._forward_and_backward(images, *others)
+        gradients = self._combined(gradients, images)
+        replicas = tf.distribute.get_replica_context()
+        return (
+            loss,
+            logits,
+            replicas.all_reduce(tf.distribute.ReduceOp.SUM, gradients),
+        )
 
     def _forward_and_backward(self, *batch):
         """Returns mean loss, logits and gradients of this replica's examples."""
@@ -218,3 +239,24 @@ class ReplicaTrainStep(DistributedFit):
             # The optimizer adds those of all replicas, which are the same ones now.
             gradients = [gradient / count for gradient in gradients]
         return gradients
+
+
+def _compiled(function):
+    """Returns a function that XLA compiles once for each replica.
+
+    `steps_per_execution` traces the step twice. What is returned is no `tf.function`,
+    which SavedModels would keep where it is an attribute.
+    """
+    compiled = tf.function(function, jit_compile=True, autograph=False)
+    return lambda *arguments: compiled(*arguments)
+
+
+def sums_in_xla(strategy):
+    """Returns whether what XLA compiles for each replica may call collectives.
+
+    TensorFlow lets it do so with a `MirroredStrategy` of GPUs.
+    """
+    return isinstance(strategy, tf.distribute.MirroredStrategy) and all(
+        tf.DeviceSpec.from_string(device).device_type == "GPU"
+        for device in strategy.extended.worker_devices
+    )

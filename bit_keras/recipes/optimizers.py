@@ -71,12 +71,25 @@ class CompiledUpdates:
     Placed before the optimizer among the bases.
     """
 
+    gradients_are_sums = False
     _update_on = None
 
-    def compile_updates(self, compiled=True):
-        """Lets XLA compile the updates that graphs make under a strategy, or not."""
+    def compile_updates(self, compiled=True, gradients_are_sums=False):
+        """Lets XLA compile the updates that graphs make under a strategy, or not.
+
+        Args:
+            compiled: Whether it does.
+            gradients_are_sums: Whether the gradients that each replica gives are sums
+                over all replicas already.
+        """
         # Each is compiled once, however often the step is traced that calls it.
         self._update_on = functools.cache(self._make_update) if compiled else None
+        self.gradients_are_sums = gradients_are_sums
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        if self.gradients_are_sums:
+            return grads_and_vars
+        return super()._all_reduce_sum_gradients(grads_and_vars)
 
     def _distributed_tf_update_step(self, distribution, grads_and_vars, learning_rate):
         if self._update_on is None or tf.executing_eagerly():

@@ -269,7 +269,7 @@ class _Run:
                 part=part,
                 as_raw=as_raw,
             )
-            return self._as_computed(batches)
+            return as_computed(self.model, batches)
 
         return share_batches(self.strategy, make)
 
@@ -288,7 +288,7 @@ class _Run:
                 part=part,
                 as_raw=as_raw,
             )
-            return self._as_computed(batches)
+            return as_computed(self.model, batches)
 
         number = int(make(part=(0, 1)).cardinality())
         return share_batches(self.strategy, make), number
@@ -298,20 +298,25 @@ class _Run:
             self.source, split, self.recipe.crop, eval_resize
         )
 
-    def _as_computed(self, batches):
-        """Rounds images as the first layer would, so that half as much is copied."""
-        # Not for a `Distiller`, whose teacher may compute in another dtype.
-        backbone = getattr(self.model, "backbone", self.model)
-        dtype = backbone.compute_dtype
-        images = batches.element_spec[0]
-        if dtype not in ("bfloat16", "float16") or isinstance(images, RawImages):
-            return batches
-        return batches.map(lambda images, *rest: (tf.cast(images, dtype), *rest))
-
     def _epochs_between_tests(self, steps_per_epoch):
         """Returns so many that training sees as many images as the tests at least."""
         images_per_epoch = steps_per_epoch * self.recipe.batch_size
         return max(1, math.ceil(self.source.test.num_examples / images_per_epoch))
+
+
+def as_computed(model, batches):
+    """Rounds images as the first layer would, so that half as much is copied.
+
+    Args:
+        model: What is trained on them.
+        batches: A `tf.data.Dataset` of (images, labels) and perhaps more.
+    """
+    # Not for a `Distiller`, whose teacher may compute in another dtype.
+    dtype = getattr(model, "backbone", model).compute_dtype
+    images = batches.element_spec[0]
+    if dtype not in ("bfloat16", "float16") or isinstance(images, RawImages):
+        return batches
+    return batches.map(lambda images, *rest: (tf.cast(images, dtype), *rest))
 
 
 def columns(rows):

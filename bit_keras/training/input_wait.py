@@ -1,6 +1,5 @@
 """For which share of the time a model in training waits for its images."""
 
-import threading
 import time
 
 import keras
@@ -30,8 +29,6 @@ class InputWait(keras.callbacks.Callback):
         super().__init__()
         self.progress = progress
         self.share = None
-        # Keras calls from several threads, and nearly always in order.
-        self._lock = threading.Lock()
 
     def on_train_begin(self, logs=None):
         self._fetches = self.model.fetches
@@ -45,12 +42,11 @@ class InputWait(keras.callbacks.Callback):
         self._step_before = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        with self._lock:
-            # Keras has waited for the losses, which a step ends with.
-            now = time.perf_counter()
-            if self._fetches:
-                self._add(*self._fetches.popleft(), now)
-            self._step_before = now
+        # Without a time, Keras has just waited for the losses, which a step ends with.
+        ended = self.model.step_ended or time.perf_counter()
+        if self._fetches:
+            self._add(*self._fetches.popleft(), ended)
+        self._step_before = ended
 
     def _add(self, asked, had, ended):
         """Adds a step that began to wait, had its batch and ended at these times."""

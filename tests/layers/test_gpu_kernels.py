@@ -74,16 +74,6 @@ def test_convolving_blocks_is_convolving(size, kernel_size):
         np.testing.assert_allclose(one, other, atol=1e-12)
 
 
-@pytest.fixture
-def all_digits():
-    """Keeps GPUs from rounding the factors of float32 to TF32."""
-    config = tf.config.experimental
-    before = config.tensor_float_32_execution_enabled()
-    config.enable_tensor_float_32_execution(False)
-    yield
-    config.enable_tensor_float_32_execution(before)
-
-
 @pytest.mark.usefixtures("all_digits")
 def test_a_train_step_of_fast_paths_is_a_train_step(monkeypatch):
     """All but the normalization, for which a CPU has no kernel."""

@@ -10,6 +10,7 @@ from small_runs import all_weights, make_model, make_network, mirrored, relative
 
 import bit_keras
 from bit_keras.errors import InputError
+from bit_keras.models import train_step
 from bit_keras.recipes.optimizers import KernelDecayAdam
 from bit_keras.recipes.schedules import WarmupCosine
 
@@ -27,9 +28,11 @@ def make_sgd(**kwargs):
     return keras.optimizers.SGD(rate, momentum=0.9, **kwargs)
 
 
-def fitted(replicas, batch_size=8, make_optimizer=make_sgd, **compile_args):
+def fitted(
+    replicas, batch_size=8, make_optimizer=make_sgd, strategy=None, **compile_args
+):
     """Returns model and history after a few steps on the same batches."""
-    strategy = mirrored(replicas)
+    strategy = strategy or mirrored(replicas)
     model = make_network(strategy)
     with strategy.scope():
         model.compile(
@@ -171,7 +174,8 @@ def compiled(monkeypatch):
 
 def test_several_steps_at_once_are_compiled_once_for_each_replica(compiled):
     fitted(2, steps_per_execution=2, jit_compile=True)
-    assert [each.experimental_get_tracing_count() for each in compiled] == [2]
+    # The passes, and the metrics.
+    assert [each.experimental_get_tracing_count() for each in compiled] == [2, 2]
 
 
 def make_momentum():
@@ -202,9 +206,53 @@ def test_updates_of_each_replica_are_compiled(compiled, make, steps_per_executio
     # One for each device, whose variables it updates.
     assert [each.experimental_get_tracing_count() for each in updates] == [1, 1]
     assert relative_l2(all_weights(actual), all_weights(expected)) <= 1e-6
-    for variable in actual.trainable_variables + actual.optimizer.variables:
+    assert_same_on_all_devices(actual)
+
+
+def assert_same_on_all_devices(model):
+    for variable in model.trainable_variables + model.optimizer.variables:
         copies = getattr(variable.value, "values", [variable.value])
         np.testing.assert_array_equal(copies[0], copies[-1])
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.1])
+def test_sums_of_gradients_are_not_added_up_again(monkeypatch, clip_norm):
+    """On processors, for which XLA compiles no collectives: so they are outside."""
+    expected, _ = fitted(1, make_optimizer=make_momentum, clip_norm=clip_norm)
+    monkeypatch.setattr(train_step, "sums_in_xla", lambda strategy: True)
+    function = tf.function
+
+    def without_xla(*args, **kwargs):
+        if args and kwargs.get("jit_compile"):
+            return args[0]  # Part of the step, where replicas may meet.
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(tf, "function", without_xla)
+    options = {"make_optimizer": make_momentum, "clip_norm": clip_norm}
+    actual, _ = fitted(2, jit_compile=True, **options)
+    assert actual.optimizer.gradients_are_sums
+    assert relative_l2(all_weights(actual), all_weights(expected)) <= 1e-6
+    assert_same_on_all_devices(actual)
+
+
+@pytest.mark.skipif(
+    len(tf.config.list_physical_devices("GPU")) < 2, reason="needs two GPUs"
+)
+@pytest.mark.usefixtures("all_digits")
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
+@pytest.mark.parametrize("clip_norm", [None, 0.1])
+def test_gpus_sum_gradients_in_what_is_compiled(clip_norm, steps_per_execution):
+    options = {"make_optimizer": make_momentum, "clip_norm": clip_norm}
+    expected, history = fitted(1, jit_compile=True, **options)
+    options["steps_per_execution"] = steps_per_execution
+    mirrored_gpus = bit_keras.make_strategy("mirrored")
+    actual, history_of_all = fitted(
+        2, strategy=mirrored_gpus, **options, jit_compile=True
+    )
+    assert actual.optimizer.gradients_are_sums
+    assert relative_l2(all_weights(actual), all_weights(expected)) <= 1e-5
+    assert history_of_all["loss"] == pytest.approx(history["loss"], rel=1e-4)
+    assert_same_on_all_devices(actual)
 
 
 @pytest.mark.parametrize("changes", [{"jit_compile": False}, {"run_eagerly": True}])

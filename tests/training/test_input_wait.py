@@ -107,7 +107,7 @@ def share_of(monkeypatch, *steps):
     )
     fetches = collections.deque([(99, 99)])
     watch = InputWait(Progress())
-    watch.set_model(types.SimpleNamespace(fetches=fetches))
+    watch.set_model(types.SimpleNamespace(fetches=fetches, step_ended=None))
     watch.on_train_begin()
     watch.on_epoch_begin(0)
     # All of them may be asked for before the first one has ended.
