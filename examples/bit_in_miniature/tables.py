@@ -24,6 +24,7 @@ FINE_TUNED = {
     "M-R26x0.5": "M, R26x0.5",
     "L-R26x0.5": "L, R26x0.5",
     "scratch-R26x0.5": "random weights, R26x0.5",
+    "scratch5-R26x0.5": "the same, five times the steps",
 }
 PROBED = {
     "S-R26x0.5": "S, R26x0.5",
