@@ -132,7 +132,7 @@ def pipeline_speed(batches, recipe):
     return FLAGS.steps * recipe.batch_size / (time.perf_counter() - start)
 
 
-def measure(setting, source, inputs, recipe, strategy):
+def measure(setting, source, batch, recipe, strategy):
     """Returns the figures of one setting."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
@@ -143,17 +143,19 @@ def measure(setting, source, inputs, recipe, strategy):
         model = bit_keras.BiTClassifier(backbone, source.num_classes)
         parts = setting.get("batch_split", 1)
         model.compile(**recipe.compile_args(), batch_split=parts)
+    batch = next(iter(as_computed(model, tf.data.Dataset.from_tensors(batch))))
+    makers = {
+        "synthetic": lambda part: tf.data.Dataset.from_tensors(batch).repeat(),
+        "real": lambda part: as_computed(
+            model, train_batches(source, recipe, part=part)
+        ),
+    }
     figures = {}
     for name in FLAGS.inputs:
-
-        def make(part, batches_of=inputs[name]):
-            return as_computed(model, batches_of(part))
-
         if name == "resident":
-            batch = next(iter(make((0, 1))))
             speed, first = resident_speed(model, batch, recipe, strategy)
         else:
-            batches = share_batches(strategy, make)
+            batches = share_batches(strategy, makers[name])
             speed, first = images_per_second(model, batches, recipe)
         figures.setdefault("first epoch, seconds", first)
         figures[f"{name}, images/s"] = speed
@@ -171,12 +173,6 @@ def main(_):
     strategy = bit_keras.make_strategy(FLAGS.strategy)
     whole = train_batches(source, recipe)
     batch = next(iter(whole))
-    same = tf.data.Dataset.from_tensors(batch).repeat()
-    inputs = {
-        "resident": lambda part: same,
-        "synthetic": lambda part: same,
-        "real": lambda part: train_batches(source, recipe, part=part),
-    }
     gpus = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     report = {
@@ -193,7 +189,7 @@ def main(_):
     }
     for name in FLAGS.settings:
         report["settings"][name] = measure(
-            SETTINGS[name], source, inputs, recipe, strategy
+            SETTINGS[name], source, batch, recipe, strategy
         )
         print(json.dumps(report, indent=1), flush=True)
         if FLAGS.out:

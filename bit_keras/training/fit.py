@@ -5,7 +5,12 @@ import math
 
 import tensorflow as tf
 
-from bit_keras.data.load import can_be_raw, eval_batches, train_batches
+from bit_keras.data.load import (
+    IN_PARALLEL,
+    can_be_raw,
+    eval_batches,
+    train_batches,
+)
 from bit_keras.data.raw import RawImages, render_batch
 from bit_keras.errors import InputError, RunError, first_line
 from bit_keras.progress import progress_bar
@@ -316,7 +321,12 @@ def as_computed(model, batches):
     images = batches.element_spec[0]
     if dtype not in ("bfloat16", "float16") or isinstance(images, RawImages):
         return batches
-    return batches.map(lambda images, *rest: (tf.cast(images, dtype), *rest))
+
+    def rounded(images, *rest):
+        return tf.cast(images, dtype), *rest
+
+    # One thread rounds 128 images of 224 px in 15 ms, in which a GPU trains on as many.
+    return batches.map(rounded, **IN_PARALLEL).prefetch(tf.data.AUTOTUNE)
 
 
 def columns(rows):
