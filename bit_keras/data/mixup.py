@@ -43,7 +43,7 @@ def mixup(images, labels, alpha, seed, partner="reversal", batch_size=None, part
 
     def mix(values):
         ours = values if len(own) == len(rows) else tf.gather(values, first)
-        return _weighted(ours, tf.gather(values, second), proportion)
+        return weighted(ours, tf.gather(values, second), proportion)
 
     return mix(images), mix(labels)
 
@@ -74,10 +74,11 @@ def mixed(values, proportion, partners):
         proportion: Share of each row itself.
         partners: The row that each row is mixed with.
     """
-    return _weighted(values, tf.gather(values, partners), proportion)
+    return weighted(values, tf.gather(values, partners), proportion)
 
 
-def _weighted(first, second, proportion):
+def weighted(first, second, proportion):
+    """Returns a sum of two batches, in which the first has the share `proportion`."""
     weight = tf.cast(proportion, first.dtype)
     return weight * first + (1 - weight) * second
 

@@ -11,7 +11,7 @@ import typing
 import tensorflow as tf
 
 from bit_keras.data import preprocess
-from bit_keras.data.mixup import draw_mixing, mixed
+from bit_keras.data.mixup import draw_mixing, mixed, weighted
 from bit_keras.errors import InputError
 
 
@@ -25,7 +25,8 @@ class RawImages(typing.NamedTuple):
         rows: float32 `(batch, crop)`: for each row of the result its place between the
             rows of the image, 0 at the first one.
         columns: float32 `(batch, crop)`, likewise.
-        mixing: Proportion and partners as of `mixup.draw_mixing`; `()` for none.
+        mixing: Proportion and partners as of `mixup.draw_mixing`, or those of
+            `with_partners`; `()` for none.
     """
 
     pixels: tf.Tensor
@@ -102,6 +103,24 @@ def mixup(images, labels, alpha, seed, partner, batch_size, part):
     return images._replace(mixing=mixing), mixed(labels, *mixing)
 
 
+def with_partners(raw):
+    """Gives each image what it is mixed with, so that a batch can be divided.
+
+    Args:
+        raw: `RawImages` of a whole batch.
+
+    Returns:
+        The same images. If they are mixed, `mixing` holds the proportion of each one,
+        float32 `(batch,)`, and the `RawImages` that they are mixed with.
+    """
+    if not raw.mixing:
+        return raw
+    proportion, partners = raw.mixing
+    others = [tf.gather(part, partners) for part in raw[:3]]
+    proportions = tf.fill(tf.shape(partners), proportion)
+    return raw._replace(mixing=(proportions, RawImages(*others)))
+
+
 def render(raw):
     """Makes of raw images what a network sees, on the device that calls it.
 
@@ -131,7 +150,13 @@ def render(raw):
 
     top, bottom = interpolated(above), interpolated(below)
     images = preprocess.to_model_range(top + (bottom - top) * down)
-    return mixed(images, *raw.mixing) if raw.mixing else images
+    if not raw.mixing:
+        return images
+    proportion, partners = raw.mixing
+    if isinstance(partners, RawImages):
+        proportion = proportion[:, None, None, None]
+        return weighted(images, render(partners), proportion)
+    return mixed(images, proportion, partners)
 
 
 def render_batch(batch):

@@ -52,19 +52,20 @@ class DistributedFit:
             or runs eagerly.
         step_ended: When the device had computed the step whose callbacks are called, in
             the same seconds, or `None` where that is now.
-        steps_per_epoch: Of the latest `fit`; `None` where it was not known.
+        num_batches: Number of steps of the `fit` or `evaluate` that began last; `None`
+            where it is not known.
     """
 
     prepare = None
     fetches = ()
     step_ended = None
-    steps_per_epoch = None
+    num_batches = None
+    _ahead = None
 
     @property
     def can_prepare(self):
-        """Whether `prepare` is applied: to one step at a time, without a strategy."""
-        alone = not self.has_strategy and not self.run_eagerly
-        return alone and self.steps_per_execution == 1
+        """Whether `prepare` is applied: in a graph that makes one step at a time."""
+        return not self.run_eagerly and self.steps_per_execution == 1
 
     @property
     def has_strategy(self):
@@ -75,27 +76,38 @@ class DistributedFit:
     def fit(self, *args, **kwargs):
         """Is `keras.Model.fit`, which need not wait for one step to launch the next.
 
-        It does wait where a callback of `on_train_batch_end` is not `async_safe`.
+        It does wait where a callback may mind: one with `on_train_batch_end` that is
+        not `async_safe`, such as a `ModelCheckpoint` after numbers of steps.
         """
         given = _FIT.bind(self, *args, **kwargs)
         given.apply_defaults()
         arguments = given.arguments
         self.step_ended = None
-        if not isinstance(arguments["callbacks"], keras.callbacks.CallbackList):
-            arguments["callbacks"] = StepsAhead(
-                arguments["callbacks"],
-                add_history=True,
-                add_progbar=arguments["verbose"] != 0,
-                verbose=arguments["verbose"],
-                epochs=arguments["epochs"],
-                model=self,
-            )
-        return super().fit(*given.args[1:], **given.kwargs)
+        if isinstance(arguments["callbacks"], keras.callbacks.CallbackList):
+            return super().fit(*args, **kwargs)
+        names = "callbacks", "verbose", "epochs"
+        self._ahead = StepsAhead(self, *(arguments[name] for name in names))
+        arguments["callbacks"] = self._ahead
+        try:
+            return super().fit(*given.args[1:], **given.kwargs)
+        except Exception:
+            self._ahead.catch_up()
+            raise
+        finally:
+            self._ahead.close()
+            self._ahead = None
+
+    fit.__signature__ = _FIT
+
+    def catch_up(self):
+        """Within `fit`, lets callbacks know of all steps that were launched."""
+        if self._ahead is not None:
+            self._ahead.catch_up()
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Makes the variables of optimizer and metrics, from the shapes of a batch."""
         if iterator is not None:
-            self.steps_per_epoch = iterator.num_batches
+            self.num_batches = iterator.num_batches
             spec = iterator.data_adapter.get_tf_dataset().element_spec
             data_batch = tf.nest.map_structure(_spec_of_one_replica, spec)
             if self.prepare is not None:
@@ -160,17 +172,20 @@ class DistributedFit:
         if self.has_strategy:
             # In a graph, which fetches for all replicas at once.
             fetch = tf.function(lambda iterator: next(iterator), autograph=False)
-            step = tf.function(self._step_of_all_replicas(step), autograph=False)
+            of_all = self._step_of_all_replicas(self._prepared(step))
+            compiled = tf.function(of_all, autograph=False)
+
+            def prepared_step(batch):
+                return compiled(batch)
+
         else:
-            step = tf.function(
+            compiled = tf.function(
                 step,
                 jit_compile=self.jit_compile,
                 reduce_retracing=True,
                 autograph=False,
             )
-
-        def prepared_step(batch):
-            return step(batch if self.prepare is None else self.prepare(batch))
+            prepared_step = self._prepared(compiled)
 
         # Retraced for each kind of batch, or else the shapes of batches that differ
         # would be lost: that costs little, as the step itself is not.
@@ -200,7 +215,7 @@ class DistributedFit:
         elif not self.has_strategy:
             self.test_function = self._function_of_one_step(self.test_step)
         else:
-            step = self._step_of_all_replicas(self.test_step)
+            step = self._step_of_all_replicas(self._prepared(self.test_step))
             next_step = tf.function(lambda iterator: step(next(iterator)))
 
             def test_function(iterator):
@@ -215,6 +230,14 @@ class DistributedFit:
                 return metrics
 
             self.test_function = test_function
+
+    def _prepared(self, step):
+        """Returns a function of a batch that prepares it for a step."""
+
+        def prepared_step(batch):
+            return step(batch if self.prepare is None else self.prepare(batch))
+
+        return prepared_step
 
     def _step_of_all_replicas(self, step):
         """Returns a function of a batch that makes one step of all replicas."""

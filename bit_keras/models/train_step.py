@@ -1,5 +1,7 @@
 """One update of the weights: the same result on one device and on several."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
@@ -14,10 +16,9 @@ class ReplicaTrainStep(DistributedFit):
     Placed before `keras.Model` among the bases, it changes four things:
 
     - Under a `tf.distribute` strategy Keras compiles nothing with XLA. Here the forward
-      and the backward pass of each replica are compiled, and so are the updates of its
-      variables if the optimizer is one of this package. With that, and on the GPUs of
-      one machine, XLA sums the gradients of all replicas, too, while it computes others
-      of them; elsewhere the collectives are left outside.
+      and the backward pass of each replica are compiled, so are its metrics, and so are
+      the updates of its variables if the optimizer is one of this package; the
+      collectives are left outside, unless `sum_in_xla` says otherwise.
     - The gradients of replicas are weighted by their numbers of examples, so that a
       global batch that cannot be divided evenly counts every example the same.
     - `batch_split` computes a batch in several parts, one after another, and updates
@@ -30,6 +31,7 @@ class ReplicaTrainStep(DistributedFit):
     batch_split = 1
     clip_norm = None
     gpu_kernels = "auto"
+    sum_in_xla = False
     compiles_replicas = False
 
     def compile(
@@ -38,10 +40,11 @@ class ReplicaTrainStep(DistributedFit):
         batch_split=1,
         clip_norm=None,
         gpu_kernels="auto",
+        sum_in_xla=False,
         jit_compile="auto",
         **kwargs,
     ):
-        """Is `keras.Model.compile` with three more arguments.
+        """Is `keras.Model.compile` with four more arguments.
 
         Args:
             *args: Of `keras.Model.compile`.
@@ -50,13 +53,20 @@ class ReplicaTrainStep(DistributedFit):
             clip_norm: Largest norm of all gradients together, or `None`.
             gpu_kernels: Whether steps that XLA compiles use this package's own kernels
                 for GPUs; `"auto"` if all GPUs of this machine can run them.
-            jit_compile: As in Keras; under a strategy, whether the passes and the
-                updates of each replica are compiled with XLA, which `"auto"` does.
+            sum_in_xla: Whether XLA sums the gradients of all replicas, too, so that
+                some are sent while others are computed; with a `MirroredStrategy` of
+                GPUs alone, where the sizes of batches are known, and without
+                `clip_norm`. This was timed on two GPUs, and its results have not been
+                compared there yet.
+            jit_compile: As in Keras; under a strategy, whether the passes, the updates
+                and the metrics of each replica are compiled with XLA, which `"auto"`
+                does. Metrics that XLA cannot compile need `False`.
             **kwargs: Of `keras.Model.compile`.
 
         Raises:
             InputError: If `batch_split` is no positive integer, `clip_norm` not
-                positive, or used with a loss scale.
+                positive, or used with a loss scale, or `sum_in_xla` with an optimizer
+                that is none of this package or clips gradients itself.
         """
         if not isinstance(batch_split, int) or batch_split < 1:
             raise InputError(
@@ -68,26 +78,27 @@ class ReplicaTrainStep(DistributedFit):
             )
         self.batch_split = batch_split
         self.clip_norm = clip_norm
-        # A TPU compiles all that its replicas do by itself.
-        on_tpu = isinstance(self.distribute_strategy, tf.distribute.TPUStrategy)
-        self.compiles_replicas = self.has_strategy and bool(jit_compile) and not on_tpu
         self._asked_jit_compile = jit_compile
+        compiles = self.has_strategy and bool(jit_compile)
         if self.has_strategy:
             jit_compile = False
         super().compile(*args, jit_compile=jit_compile, **kwargs)
-        self._passes = self._forward_and_backward
+        # A TPU compiles all that its replicas do by itself.
+        on_tpu = isinstance(self.distribute_strategy, tf.distribute.TPUStrategy)
+        self.compiles_replicas = compiles and not on_tpu and not self.run_eagerly
         # A loss scale is an optimizer around the one that updates.
         optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         if hasattr(optimizer, "compile_updates"):
-            # It looks at the gradients of each replica, too.
-            sums = self.compiles_replicas and optimizer is self.optimizer
-            sums = sums and sums_in_xla(self.distribute_strategy)
-            optimizer.compile_updates(self.compiles_replicas, sums)
-            if sums:
-                self._passes = self._passes_of_all_replicas
+            optimizer.compile_updates(self.compiles_replicas)
+        if sum_in_xla:
+            _check_takes_sums(self.optimizer)
+        self.sum_in_xla = sum_in_xla
+        self._passes = self._forward_and_backward
         self._measure = self._updated_metrics
         if self.compiles_replicas:
             self._passes = _compiled(self._passes)
+            if sum_in_xla:
+                self._summed_passes = _compiled(self._passes_of_all_replicas)
             # Otherwise integers are counted on the processor, which waits for the GPU.
             self._measure = _compiled(self._measure)
         self.gpu_kernels = gpu_kernels
@@ -108,6 +119,7 @@ class ReplicaTrainStep(DistributedFit):
             **config,
             "batch_split": self.batch_split,
             "clip_norm": self.clip_norm,
+            "sum_in_xla": self.sum_in_xla,
             # Keras was told that nothing is compiled, if there is a strategy.
             "jit_compile": self._asked_jit_compile,
         }
@@ -121,12 +133,19 @@ class ReplicaTrainStep(DistributedFit):
     def train_step(self, data):
         """Updates the weights once; returns the metrics. Called by Keras's `fit`."""
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
-        loss, logits, gradients = self._passes(images, labels, weights)
-        if not getattr(self.optimizer, "gradients_are_sums", False):
+        # Each replica would clip the sums by a norm of its own, and they would drift
+        # apart by roundings.
+        sums = self.sum_in_xla and self.compiles_replicas and not self.clip_norm
+        sums = sums and can_sum_in_xla(self.distribute_strategy, images)
+        if sums:
+            loss, logits, gradients = self._summed_passes(images, labels, weights)
+        else:
+            loss, logits, gradients = self._passes(images, labels, weights)
             gradients = self._combined(gradients, images)
-        self.optimizer.apply_gradients(
-            zip(gradients, self.trainable_variables, strict=True)
-        )
+        with self.optimizer.given_sums() if sums else contextlib.nullcontext():
+            self.optimizer.apply_gradients(
+                zip(gradients, self.trainable_variables, strict=True)
+            )
         return self._measure(loss, images, labels, logits, weights)
 
     def test_step(self, data):
@@ -163,16 +182,10 @@ class ReplicaTrainStep(DistributedFit):
             if metric.name == "loss":
                 metric.update_state(mean, sample_weight=counted)
 
-    def _passes_of_all_replicas(self, images, *others):
+    def _passes_of_all_replicas(self, *batch):
         """Returns mean loss and logits of this replica, and the gradients of all."""
-        loss, logits, gradients = self._forward_and_backward(images, *others)
-        gradients = self._combined(gradients, images)
-        replicas = tf.distribute.get_replica_context()
-        return (
-            loss,
-            logits,
-            replicas.all_reduce(tf.distribute.ReduceOp.SUM, gradients),
-        )
+        loss, logits, gradients = self._forward_and_backward(*batch)
+        return loss, logits, _summed(gradients)
 
     def _forward_and_backward(self, *batch):
         """Returns mean loss, logits and gradients of this replica's examples."""
@@ -234,7 +247,7 @@ class ReplicaTrainStep(DistributedFit):
             gradients = [gradient * (share * count) for gradient in gradients]
         if self.clip_norm:
             if count > 1:
-                gradients = replicas.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+                gradients = _summed(gradients)
             gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
             # The optimizer adds those of all replicas, which are the same ones now.
             gradients = [gradient / count for gradient in gradients]
@@ -251,12 +264,36 @@ def _compiled(function):
     return lambda *arguments: compiled(*arguments)
 
 
-def sums_in_xla(strategy):
+def _summed(gradients):
+    """Returns the sums over all replicas of gradients, of which some may be `None`."""
+    given = [gradient for gradient in gradients if gradient is not None]
+    replicas = tf.distribute.get_replica_context()
+    sums = iter(replicas.all_reduce(tf.distribute.ReduceOp.SUM, given))
+    return [None if gradient is None else next(sums) for gradient in gradients]
+
+
+def can_sum_in_xla(strategy, images):
     """Returns whether what XLA compiles for each replica may call collectives.
 
-    TensorFlow lets it do so with a `MirroredStrategy` of GPUs.
+    TensorFlow lets it do so with a `MirroredStrategy` of GPUs. What it compiles for
+    batches of different sizes could call them in different orders.
     """
-    return isinstance(strategy, tf.distribute.MirroredStrategy) and all(
-        tf.DeviceSpec.from_string(device).device_type == "GPU"
-        for device in strategy.extended.worker_devices
+    return (
+        isinstance(strategy, tf.distribute.MirroredStrategy)
+        and images.shape[0] is not None
+        and all(
+            tf.DeviceSpec.from_string(device).device_type == "GPU"
+            for device in strategy.extended.worker_devices
+        )
     )
+
+
+def _check_takes_sums(optimizer):
+    """Raises `InputError` unless an optimizer can be given sums over all replicas."""
+    limits = ("clipnorm", "clipvalue", "global_clipnorm")
+    clips = [name for name in limits if getattr(optimizer, name, None) is not None]
+    if clips or not hasattr(optimizer, "compile_updates"):
+        raise InputError(
+            "`sum_in_xla` needs an optimizer of this package that does not clip "
+            "gradients. Received: " + " with ".join([type(optimizer).__name__, *clips])
+        )

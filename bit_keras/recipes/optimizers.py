@@ -29,7 +29,9 @@ batch, which are the very numbers of its `bit_i21k.py` and `bit_i1k.py`. They ar
 while η changes slowly against the 10 steps of the buffer.
 """
 
+import contextlib
 import functools
+import threading
 
 import keras
 import tensorflow as tf
@@ -60,6 +62,9 @@ class KernelDecay:
         super().build(variables)
 
 
+_THREAD = threading.local()
+
+
 class CompiledUpdates:
     """Mixin for a Keras optimizer that can update all variables of a device at once.
 
@@ -71,23 +76,27 @@ class CompiledUpdates:
     Placed before the optimizer among the bases.
     """
 
-    gradients_are_sums = False
     _update_on = None
 
-    def compile_updates(self, compiled=True, gradients_are_sums=False):
-        """Lets XLA compile the updates that graphs make under a strategy, or not.
-
-        Args:
-            compiled: Whether it does.
-            gradients_are_sums: Whether the gradients that each replica gives are sums
-                over all replicas already.
-        """
+    def compile_updates(self, compiled=True):
+        """Lets XLA compile the updates that graphs make under a strategy, or not."""
         # Each is compiled once, however often the step is traced that calls it.
         self._update_on = functools.cache(self._make_update) if compiled else None
-        self.gradients_are_sums = gradients_are_sums
+
+    @contextlib.contextmanager
+    def given_sums(self):
+        """Within this, gradients are taken as sums over all replicas already.
+
+        That holds for the thread that it is in alone, which is that of a replica.
+        """
+        _THREAD.gives_sums = True
+        try:
+            yield
+        finally:
+            _THREAD.gives_sums = False
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
-        if self.gradients_are_sums:
+        if getattr(_THREAD, "gives_sums", False):
             return grads_and_vars
         return super()._all_reduce_sum_gradients(grads_and_vars)
 

@@ -122,6 +122,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
             return  # What is due here was done at the end of the epoch before.
         step = self.clock.step_before(batch)
         if self.interruption.signal is not None:
+            self.model.catch_up()  # A loss that is no number is kept from being saved.
             # Metrics are added up by all workers together, and the others are at work.
             self._save(step, with_metrics=self.alone)
             self._stop()

@@ -11,7 +11,7 @@ from bit_keras.data.load import (
     eval_batches,
     train_batches,
 )
-from bit_keras.data.raw import RawImages, render_batch
+from bit_keras.data.raw import RawImages, render_batch, with_partners
 from bit_keras.errors import InputError, RunError, first_line
 from bit_keras.progress import progress_bar
 from bit_keras.training.callbacks import (
@@ -274,6 +274,10 @@ class _Run:
                 part=part,
                 as_raw=as_raw,
             )
+            if as_raw and self.strategy.num_replicas_in_sync > 1:
+                batches = batches.map(
+                    lambda images, *rest: (with_partners(images), *rest)
+                )
             return as_computed(self.model, batches)
 
         return share_batches(self.strategy, make)
@@ -299,8 +303,12 @@ class _Run:
         return share_batches(self.strategy, make), number
 
     def _can_be_raw(self, split, eval_resize=None):
-        return self.model.prepare is render_batch and can_be_raw(
-            self.source, split, self.recipe.crop, eval_resize
+        # Raw batches are whole ones, of which workers have parts.
+        can_render = self.model.prepare is render_batch
+        return (
+            can_render
+            and num_workers(self.strategy) == 1
+            and can_be_raw(self.source, split, self.recipe.crop, eval_resize)
         )
 
     def _epochs_between_tests(self, steps_per_epoch):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bit_keras.data import preprocess, raw
 from bit_keras.data.load import can_be_raw, eval_batches, train_batches
-from bit_keras.data.raw import RawImages, render, render_batch
+from bit_keras.data.raw import RawImages, render, render_batch, with_partners
 from bit_keras.data.sources import open_source
 from bit_keras.errors import InputError
 from bit_keras.recipes.hyperrule import HyperRule
@@ -65,6 +65,9 @@ def test_rendered_training_batches_are_those_of_the_pipeline(cropping, partner):
         assert images.pixels.shape == (8, 12, 9, 3)
         np.testing.assert_allclose(compiled(images), others, **TOLERANCE)
         np.testing.assert_allclose(labels, other_labels, rtol=1e-6)
+        # Any part of the batch alone, too.
+        some = tf.nest.map_structure(lambda part: part[2:5], with_partners(images))
+        np.testing.assert_allclose(compiled(some), others[2:5], **TOLERANCE)
 
 
 def test_rendered_test_batches_are_those_of_the_pipeline():

@@ -1,5 +1,6 @@
 """Callbacks that are called while the device computes the next step."""
 
+import inspect
 import threading
 
 import keras
@@ -116,6 +117,82 @@ def test_a_list_of_callbacks_is_taken_as_it_is():
     assert watch.seen == [(0, 1), (1, 2), "end"]
 
 
+def test_completed_steps_are_told_of_where_the_next_one_fails():
+    def batches():
+        for _ in range(3):
+            yield np.ones((2, 2), "float32"), np.ones((2, 1), "float32")
+        raise ValueError("a broken image")
+
+    kinds = tf.TensorSpec((2, 2)), tf.TensorSpec((2, 1))
+    data = tf.data.Dataset.from_generator(batches, output_signature=kinds)
+    model, watch = Counting(), Watch(async_safe=True)
+    model.compile("sgd", "mse", jit_compile=False)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a broken image"):
+        model.fit(data, callbacks=[watch], verbose=0, shuffle=False)
+    assert [batch for batch, _ in watch.seen] == [0, 1, 2]
+
+
+def test_who_stops_the_training_stops_it_a_step_later():
+    class Stop(Watch):
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            self.model.stop_training = True
+
+    stop = Stop(async_safe=True)
+    fit(stop)
+    assert stop.seen == [(0, 2), (1, 2), "end"]
+
+
+def test_threads_end_with_the_run():
+    before = threading.active_count()
+    fit(Watch(async_safe=True))
+    fit(Watch(async_safe=False))
+    assert threading.active_count() == before
+
+
+def test_arguments_are_those_of_keras(monkeypatch):
+    assert inspect.signature(Counting.fit) == inspect.signature(keras.Model.fit)
+    model, watch = Counting(), Watch(async_safe=True)
+    model.compile("sgd", "mse", jit_compile=False)
+    data = np.ones((8, 2)), np.ones((8, 1))
+    # Batches of 2 and two epochs, without a bar; a quarter of the data tests.
+    model.fit(*data, 2, 2, 0, [watch], 0.25)
+    told = [
+        (0, 2),
+        (1, 3),
+        (2, 3),
+        "test",
+        "end",
+        (0, 5),
+        (1, 6),
+        (2, 6),
+        "test",
+        "end",
+    ]
+    assert watch.seen == told
+    assert watch.params == {"verbose": 0, "epochs": 2, "steps": 3}
+    keras.config.set_max_epochs(1)
+    try:
+        with pytest.warns(UserWarning, match="Limiting epochs"):
+            model.fit(*data, epochs=5, callbacks=[watch], verbose=0)
+    finally:
+        keras.config.set_max_epochs(None)
+    assert watch.params["epochs"] == 1
+
+
+def test_a_run_that_cannot_begin_leaves_the_last_history():
+    model = Counting()
+    model.compile("sgd", "mse", jit_compile=False)
+    history = model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+    with pytest.raises(ValueError, match="cardinality"):
+        model.fit(np.ones((4, 2)), np.ones((3, 1)), verbose=0)
+    assert model.history is history
+
+
+class Bare:
+    """A callback that is no `keras.callbacks.Callback`, with nothing after a step."""
+
+
 @pytest.mark.parametrize(
     ("callback", "minds"),
     [
@@ -123,6 +200,10 @@ def test_a_list_of_callbacks_is_taken_as_it_is():
         (Watch(async_safe=False), True),
         (keras.callbacks.EarlyStopping(), False),
         (keras.callbacks.TerminateOnNaN(), True),
+        (keras.callbacks.ProgbarLogger(), False),
+        (keras.callbacks.ModelCheckpoint("a.keras"), False),
+        (keras.callbacks.ModelCheckpoint("a.keras", save_freq=2), True),
+        (Bare(), False),
         (keras.callbacks.LambdaCallback(on_train_batch_end=print), True),
     ],
 )
@@ -131,16 +212,19 @@ def test_who_minds_later_steps(callback, minds):
 
 
 def test_keras_itself_waits():
-    """Once it does not, it calls safe callbacks from other threads."""
-    threads = []
+    """For the logs of each step, whoever is safe: here a number tells it."""
+
+    class Log:
+        read = 0
+
+        def __float__(self):
+            Log.read += 1
+            return 0.0
 
     class Safe(keras.callbacks.Callback):
         async_safe = True
 
-        def on_train_batch_end(self, batch, logs=None):
-            threads.append(threading.current_thread())
-
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse", jit_compile=False)
-    model.fit(np.ones((4, 2)), np.ones((4, 1)), callbacks=[Safe()], verbose=0)
-    assert threads == [threading.main_thread()]
+    waits = keras.callbacks.CallbackList([Safe()])
+    for step in range(3):
+        waits.on_train_batch_end(step, {"loss": Log()})
+        assert Log.read == step + 1

@@ -6,7 +6,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_runs import all_weights, make_model, make_network, mirrored, relative_l2
+from small_runs import (
+    SmallNetwork,
+    all_weights,
+    make_model,
+    make_network,
+    mirrored,
+    relative_l2,
+)
 
 import bit_keras
 from bit_keras.errors import InputError
@@ -215,41 +222,101 @@ def assert_same_on_all_devices(model):
         np.testing.assert_array_equal(copies[0], copies[-1])
 
 
-@pytest.mark.parametrize("clip_norm", [None, 0.1])
-def test_sums_of_gradients_are_not_added_up_again(monkeypatch, clip_norm):
-    """On processors, for which XLA compiles no collectives: so they are outside."""
-    expected, _ = fitted(1, make_optimizer=make_momentum, clip_norm=clip_norm)
-    monkeypatch.setattr(train_step, "sums_in_xla", lambda strategy: True)
-    function = tf.function
+@pytest.fixture
+def summing(monkeypatch):
+    """Lets replicas of processors sum gradients themselves, and notes when they do.
+
+    XLA compiles collectives for GPUs alone, so that they are outside of it here.
+    """
+    function, can, sums = tf.function, train_step.can_sum_in_xla, []
 
     def without_xla(*args, **kwargs):
         if args and kwargs.get("jit_compile"):
             return args[0]  # Part of the step, where replicas may meet.
         return function(*args, **kwargs)
 
+    def can_sum(strategy, images):
+        assert not can(strategy, images)
+        sums.append(images.shape[0] is not None)
+        return sums[-1]
+
     monkeypatch.setattr(tf, "function", without_xla)
-    options = {"make_optimizer": make_momentum, "clip_norm": clip_norm}
-    actual, _ = fitted(2, jit_compile=True, **options)
-    assert actual.optimizer.gradients_are_sums
+    monkeypatch.setattr(train_step, "can_sum_in_xla", can_sum)
+    return sums
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "changes"),
+    [
+        (8, {}),
+        (8, {"batch_split": 2}),
+        (5, {}),
+    ],
+)
+def test_sums_of_gradients_are_not_added_up_again(summing, batch_size, changes):
+    changes = {"make_optimizer": make_momentum, **changes}
+    expected, _ = fitted(1, batch_size, **changes)
+    actual, _ = fitted(2, batch_size, jit_compile=True, sum_in_xla=True, **changes)
+    # Of a batch that is divided unevenly each replica knows its size too late.
+    assert summing and set(summing) == {batch_size == 8}
     assert relative_l2(all_weights(actual), all_weights(expected)) <= 1e-6
     assert_same_on_all_devices(actual)
+
+
+def test_gradients_of_another_train_step_are_added_up(summing):
+    """Which `compile` cannot know of."""
+
+    class Own(SmallNetwork):
+        def train_step(self, data):
+            images, labels = data
+            with tf.GradientTape() as tape:
+                error = labels - self(images, training=True)
+                loss = tf.reduce_mean(error**2) / self._num_replicas()
+            variables = self.trainable_variables
+            gradients = tape.gradient(loss, [each.value for each in variables])
+            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            return {"loss": loss}
+
+    weights = []
+    for replicas in (1, 2):
+        strategy = mirrored(replicas)
+        model = make_network(strategy, kind=Own)
+        with strategy.scope():
+            model.compile(make_momentum(), sum_in_xla=True)
+        batches = tf.data.Dataset.from_tensor_slices(examples(16)).batch(8)
+        model.fit(batches, verbose=0, shuffle=False)
+        assert_same_on_all_devices(model)
+        weights.append(all_weights(model))
+    assert relative_l2(*weights) <= 1e-6
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [make_sgd(), bit_keras.MomentumSGD(global_clipnorm=1.0)],
+    ids=["of Keras", "clipping"],
+)
+def test_sums_are_for_optimizers_that_take_them(optimizer):
+    with pytest.raises(InputError, match="`sum_in_xla` needs .* Received: "):
+        make_network().compile(optimizer, "mse", sum_in_xla=True)
 
 
 @pytest.mark.skipif(
     len(tf.config.list_physical_devices("GPU")) < 2, reason="needs two GPUs"
 )
 @pytest.mark.usefixtures("all_digits")
-@pytest.mark.parametrize("steps_per_execution", [1, 2])
-@pytest.mark.parametrize("clip_norm", [None, 0.1])
-def test_gpus_sum_gradients_in_what_is_compiled(clip_norm, steps_per_execution):
-    options = {"make_optimizer": make_momentum, "clip_norm": clip_norm}
-    expected, history = fitted(1, jit_compile=True, **options)
-    options["steps_per_execution"] = steps_per_execution
-    mirrored_gpus = bit_keras.make_strategy("mirrored")
-    actual, history_of_all = fitted(
-        2, strategy=mirrored_gpus, **options, jit_compile=True
-    )
-    assert actual.optimizer.gradients_are_sums
+@pytest.mark.parametrize("batch_size", [8, 5])
+@pytest.mark.parametrize(
+    "changes", [{}, {"clip_norm": 0.1}, {"batch_split": 2}, {"steps_per_execution": 2}]
+)
+@pytest.mark.parametrize("sum_in_xla", [False, True])
+def test_two_gpus_do_as_one(batch_size, changes, sum_in_xla):
+    if batch_size == 5 and "batch_split" in changes:
+        pytest.skip("cannot be divided")
+    options = {"make_optimizer": make_momentum, "jit_compile": True, **changes}
+    expected, history = fitted(1, batch_size, **options)
+    gpus = bit_keras.make_strategy("mirrored")
+    options["sum_in_xla"] = sum_in_xla
+    actual, history_of_all = fitted(2, batch_size, strategy=gpus, **options)
     assert relative_l2(all_weights(actual), all_weights(expected)) <= 1e-5
     assert history_of_all["loss"] == pytest.approx(history["loss"], rel=1e-4)
     assert_same_on_all_devices(actual)

@@ -33,13 +33,13 @@ class SmallNetwork(ReplicaTrainStep, keras.Sequential):
     """What trains as a `BiTClassifier` does, and is ready in a fraction of its time."""
 
 
-def make_network(strategy=None, num_classes=3, seed=0):
+def make_network(strategy=None, num_classes=3, seed=0, kind=None):
     """Returns a network of two layers, where a test is not about BiT."""
     keras.utils.set_random_seed(seed)
     with strategy.scope() if strategy else contextlib.nullcontext():
         layers = [keras.layers.Conv2D(8, 5, 4), keras.layers.GlobalMaxPooling2D()]
         head = keras.layers.Dense(num_classes, name="head")
-        return SmallNetwork([keras.Input((None, None, 3)), *layers, head])
+        return (kind or SmallNetwork)([keras.Input((None, None, 3)), *layers, head])
 
 
 def make_source(num_examples=20, num_test=7, num_classes=3):

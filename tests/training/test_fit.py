@@ -86,8 +86,9 @@ def test_a_run_is_the_plain_loop_on_any_number_of_devices(reference, replicas):
     assert_is_reference(reference, actual, history)
 
 
+@pytest.mark.parametrize("replicas", [1, 2])
 def test_a_run_whose_images_are_rendered_on_the_device_is_the_same(
-    reference, monkeypatch
+    reference, monkeypatch, replicas
 ):
     monkeypatch.setattr(fit, "_has_gpu", lambda: True)
     rendered = []
@@ -97,7 +98,7 @@ def test_a_run_whose_images_are_rendered_on_the_device_is_the_same(
         return raw.render_batch(batch)
 
     monkeypatch.setattr(fit, "render_batch", render_batch)
-    actual, history = run(make_model())
+    actual, history = run(make_model(mirrored(replicas)))
     assert rendered
     assert all(rendered)
     assert_is_reference(reference, actual, history)

@@ -3,11 +3,13 @@
 import errno
 import os
 import signal
+import types
 
 import keras
 import numpy as np
 import pytest
 from small_runs import (
+    Linear,
     Uncompiled,
     all_weights,
     make_network,
@@ -17,6 +19,7 @@ from small_runs import (
 
 from bit_keras.errors import InputError, Interrupted, RunError
 from bit_keras.training import fit
+from bit_keras.training.callbacks import Clock, SaveCheckpoints, StopOnNaN
 from bit_keras.training.fit import train
 from bit_keras.training.resume import Checkpoints, Progress, first_difference
 
@@ -249,3 +252,31 @@ def test_a_folder_belongs_to_one_configuration(tmp_path):
 )
 def test_first_difference(before, now, difference):
     assert first_difference(before, now) == difference
+
+
+def test_a_signal_keeps_no_step_whose_loss_is_no_number():
+    """Nor does it where the step before is one that callbacks were not told of yet."""
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            interruption.signal = signal.SIGTERM if batch == 3 else None
+
+    kept = types.SimpleNamespace(save=lambda *arguments: kept.steps.append(arguments))
+    kept.steps = []
+    interruption = types.SimpleNamespace(signal=None)
+    clock, progress = Clock(4), Progress()
+    save = SaveCheckpoints(kept, progress, clock, interruption, None, True)
+    images = np.ones((8, 2), np.float32)
+    images[4:6] = np.nan
+    model = Linear()
+    model.compile("sgd", "mse", jit_compile=False)
+    with pytest.raises(RunError, match="The loss became nan at step 3"):
+        model.fit(
+            images,
+            np.ones((8, 1), np.float32),
+            batch_size=2,
+            callbacks=[clock, StopOnNaN(clock), Interrupt(), save],
+            verbose=0,
+            shuffle=False,
+        )
+    assert not kept.steps
