@@ -86,16 +86,18 @@ class DistributedFit:
         if isinstance(arguments["callbacks"], keras.callbacks.CallbackList):
             return super().fit(*args, **kwargs)
         names = "callbacks", "verbose", "epochs"
-        self._ahead = StepsAhead(self, *(arguments[name] for name in names))
-        arguments["callbacks"] = self._ahead
+        ahead = StepsAhead(self, *(arguments[name] for name in names))
+        arguments["callbacks"] = ahead
+        # A callback may call `fit`, too.
+        before, self._ahead = self._ahead, ahead
         try:
             return super().fit(*given.args[1:], **given.kwargs)
         except Exception:
-            self._ahead.catch_up()
+            ahead.catch_up()
             raise
         finally:
-            self._ahead.close()
-            self._ahead = None
+            ahead.close()
+            self._ahead = before
 
     fit.__signature__ = _FIT
 

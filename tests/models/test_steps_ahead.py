@@ -143,6 +143,20 @@ def test_who_stops_the_training_stops_it_a_step_later():
     assert stop.seen == [(0, 2), (1, 2), "end"]
 
 
+def test_a_callback_may_train_the_model_itself():
+    class Again(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            inner = Watch(async_safe=True)
+            data = np.ones((4, 2)), np.ones((4, 1))
+            self.model.fit(*data, batch_size=2, callbacks=[inner], verbose=0)
+            assert [batch for batch, _ in inner.seen[:-1]] == [0, 1]
+
+    watch = Watch(async_safe=True)
+    fit(watch, Again(), epochs=2)
+    steps = [each[0] for each in watch.seen if each != "end"]
+    assert steps == 2 * list(range(STEPS))
+
+
 def test_threads_end_with_the_run():
     before = threading.active_count()
     fit(Watch(async_safe=True))
