@@ -10,10 +10,10 @@ unit computed anew. In each, `synthetic` input is one batch again and again, and
 input is that of the set, decoded, resized, cropped, flipped and mixed. `pipeline` is
 the speed of that input alone. Images/s are those of whole epochs of `--steps` steps of
 `fit`, after one to warm up. With `resident` input the same steps are made of one batch
-that lies on the devices already, which leaves what they compute. The peak of memory is
-that of the first GPU's allocator, which counts what XLA reserves. What several GPUs
-bring is told by a run with `mirrored`, and one with `one_device` and the share that one
-of them had of the batch.
+that lies on the devices already, which leaves what they compute, as the median of
+`--steps` measurements. The peak of memory is that of the first GPU's allocator, which
+counts what XLA reserves. What several GPUs bring is told by a run with `mirrored`, and
+one with `one_device` and the share that one of them had of the batch.
 """
 
 import json
@@ -28,6 +28,8 @@ import bit_keras
 from bit_keras.data.load import rule_for, train_batches
 from bit_keras.training.fit import as_computed
 from bit_keras.training.strategies import share_batches
+from bit_keras.workflows import measure
+from bit_keras.workflows.benchmark_steps import step_on
 
 SETTINGS = {
     "plain": {},
@@ -108,20 +110,9 @@ def resident_speed(model, batch, recipe, strategy):
         return strategy.experimental_distribute_values_from_function(share)
 
     shares = tuple(map(on_its_device, batch))
-    # As `fit` begins: a step that made variables would be traced twice.
-    model._maybe_symbolic_build(data_batch=tuple(each[:size] for each in batch))
-    model.make_train_function(force=True)
-
-    def seconds_of(steps):
-        start = time.perf_counter()
-        for _ in range(steps):
-            logs = model.train_function(iter([shares]))
-        float(logs["loss"])
-        return time.perf_counter() - start
-
-    first = seconds_of(1)
-    seconds_of(2)
-    return FLAGS.steps * recipe.batch_size / seconds_of(FLAGS.steps), first
+    step = step_on(model, shares, tuple(values[:size] for values in batch))
+    timing = measure.time_steps(step, FLAGS.steps)
+    return recipe.batch_size / timing.median, timing.first_seconds
 
 
 def pipeline_speed(batches, recipe):
@@ -133,7 +124,7 @@ def pipeline_speed(batches, recipe):
     return FLAGS.steps * recipe.batch_size / (time.perf_counter() - start)
 
 
-def measure(setting, source, batch, recipe, strategy):
+def figures_of(setting, source, batch, recipe, strategy):
     """Returns the figures of one setting."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
@@ -193,7 +184,7 @@ def main(_):
         "settings": {},
     }
     for name in FLAGS.settings:
-        report["settings"][name] = measure(
+        report["settings"][name] = figures_of(
             SETTINGS[name], source, batch, recipe, strategy
         )
         print(json.dumps(report, indent=1), flush=True)

@@ -5,12 +5,7 @@ import math
 
 import tensorflow as tf
 
-from bit_keras.data.load import (
-    IN_PARALLEL,
-    can_be_raw,
-    eval_batches,
-    train_batches,
-)
+from bit_keras.data.load import IN_PARALLEL, can_be_raw, eval_batches, train_batches
 from bit_keras.data.raw import RawImages, render_batch, with_partners
 from bit_keras.errors import InputError, RunError, first_line
 from bit_keras.progress import progress_bar

@@ -57,13 +57,28 @@ def training_step(model, image_size, compile_args):
         images = _images(batch_size, image_size)
         classes = tf.range(batch_size) % model.num_classes
         batch = images, tf.one_hot(classes, model.num_classes)
-        # As `fit` begins: a step that made variables would be traced twice.
-        model._maybe_symbolic_build(data_batch=batch)
-        # Made anew, or else Keras would relax the batch size of what it has compiled.
-        model.make_train_function(force=True)
-        return lambda: model.train_function(iter([batch]))["loss"]
+        return step_on(model, batch, batch)
 
     return step_of
+
+
+def step_on(model, batch, of_one_replica):
+    """Returns a step that updates a model, always on a batch that is not copied.
+
+    Args:
+        model: A compiled `DistributedFit`.
+        batch: Images and labels where they are computed with; under a strategy those of
+            each replica, as `tf.distribute.DistributedValues`.
+        of_one_replica: The same of the first replica, for shapes and dtypes.
+
+    Returns:
+        A function that is called without arguments and returns the loss.
+    """
+    # As `fit` begins: a step that made variables would be traced twice.
+    model._maybe_symbolic_build(data_batch=of_one_replica)
+    # Made anew, or else Keras would relax the batch size of what it has compiled.
+    model.make_train_function(force=True)
+    return lambda: model.train_function(iter([batch]))["loss"]
 
 
 def input_step(source, image_size):
