@@ -242,8 +242,8 @@ class ReplicaTrainStep(DistributedFit):
         replicas = tf.distribute.get_replica_context()
         count = replicas.num_replicas_in_sync
         if count > 1 and images.shape[0] is None:
-            size = tf.cast(tf.shape(images)[0], tf.float32)
-            share = size / replicas.all_reduce(tf.distribute.ReduceOp.SUM, size)
+            size = tf.shape(images)[0]
+            share = tf.cast(size, tf.float32) / _sum_of_sizes(replicas, size)
             gradients = [gradient * (share * count) for gradient in gradients]
         if self.clip_norm:
             if count > 1:
@@ -262,6 +262,21 @@ def _compiled(function):
     """
     compiled = tf.function(function, jit_compile=True, autograph=False)
     return lambda *arguments: compiled(*arguments)
+
+
+def _sum_of_sizes(replicas, size):
+    """Returns how many images all replicas have together.
+
+    On the devices of one machine the processor knows. There collectives of several
+    GPUs, this one before that of the gradients, were mistaken for each other.
+    """
+    if isinstance(replicas.strategy, tf.distribute.MirroredStrategy):
+
+        def add_up(strategy, sizes):
+            return tf.add_n(strategy.experimental_local_results(sizes))
+
+        return tf.cast(replicas.merge_call(add_up, args=(size,)), tf.float32)
+    return replicas.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(size, tf.float32))
 
 
 def _summed(gradients):
