@@ -73,6 +73,8 @@ def draw_scaling(rows):
         speed, share = panels[:, column]
         for mode, color in (("train", "#1a6faf"), ("infer", "#d1641f")):
             found = [row for row in along if mode in row.get("modes", {})]
+            if not found:
+                continue
             x = [row["point"][axis] for row in found]
             for panel, key in ((speed, "images_per_second"), (share, "matrix_share")):
                 y = [row["modes"][mode][key] for row in found]

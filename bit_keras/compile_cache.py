@@ -23,6 +23,13 @@ PARALLEL = {
 }
 # Tries no other ways to compute what is no convolution: none were worth it.
 ONE_WAY = {"xla_gpu_experimental_enable_fusion_autotuner": "false"}
+# Keeps what a GPU runs. By default the step before it is kept, of which LLVM's code is
+# made again each time it is read.
+WHOLE = {"xla_gpu_experimental_aot_compiled_thunks": "true"}
+# The folder for the ways that were found to compute convolutions. Later versions ignore
+# the option of that name that is documented.
+TUNED = "xla_gpu_per_fusion_autotune_cache_dir"
+TUNED_BY_VERSION = {"2.21": "xla_gpu_experimental_autotuner_cache_dir"}
 
 
 def set_up(environment=os.environ):
@@ -52,10 +59,8 @@ def set_up(environment=os.environ):
     for part in (compiled, tuned):
         part.mkdir(parents=True, exist_ok=True)
     _add(environment, "TF_XLA_FLAGS", {"tf_xla_persistent_cache_directory": compiled})
-    options = {
-        "xla_gpu_per_fusion_autotune_cache_dir": tuned,
-        **faster_options(version),
-    }
+    tuned_option = TUNED_BY_VERSION.get(_minor(version), TUNED)
+    options = {tuned_option: tuned, **faster_options(version)}
     _add(environment, "XLA_FLAGS", options)
     return folder
 
@@ -70,8 +75,13 @@ def faster_options(version):
         version: That of TensorFlow. XLA ends a process that has options it does not
             know, so there are none for versions of which that has not been tried.
     """
-    by_version = {"2.20": PARALLEL, "2.21": PARALLEL | ONE_WAY}
-    return by_version.get(".".join(version.split(".")[:2]), {})
+    by_version = {"2.20": PARALLEL, "2.21": PARALLEL | ONE_WAY | WHOLE}
+    return by_version.get(_minor(version), {})
+
+
+def _minor(version):
+    """Returns "2.21" of "2.21.0"."""
+    return ".".join(version.split(".")[:2])
 
 
 def _has_read_options():
