@@ -25,11 +25,14 @@ FINE_TUNED = {
     "L-R26x0.5": "L, R26x0.5",
     "scratch-R26x0.5": "random weights, R26x0.5",
     "scratch5-R26x0.5": "the same, five times the steps",
+    "L-R50x1": "L, R50x1",
+    "scratch-R50x1": "random weights, R50x1",
 }
 PROBED = {
     "S-R26x0.5": "S, R26x0.5",
     "M-R26x0.5": "M, R26x0.5",
     "L-R26x0.5": "L, R26x0.5",
+    "L-R26x1": "L, R26x1",
     "S-R50x1": "S, R50x1",
     "M-R50x1": "M, R50x1",
     "L-R50x1": "L, R50x1",
