@@ -157,29 +157,29 @@ class DistributedFit:
 
     def _function_of_several_steps(self):
         """Returns what makes all steps of an execution under a strategy."""
-        step = self._step_of_all_replicas(self.train_step)
+        kept = self._make_kept_logs()
+        step = self._step_of_all_replicas(self.train_step, kept)
         others = self.steps_per_execution - 1
 
         @tf.function(reduce_retracing=True)
-        def train_function(iterator):
+        def several_steps(iterator):
             for _ in tf.range(others):
                 step(next(iterator))
             return step(next(iterator))
 
-        return train_function
+        return lambda iterator: several_steps(iterator) or kept.read()
+
+    def _make_kept_logs(self):
+        return KeptLogs(self.distribute_strategy.extended.worker_devices[0])
 
     def _function_of_one_step(self, step, fetches=None):
         """Returns what launches one step, without waiting for it."""
-        fetch = next
+        kept = None
         if self.has_strategy:
-            # In a graph, which fetches for all replicas at once.
-            fetch = tf.function(lambda iterator: next(iterator), autograph=False)
-            of_all = self._step_of_all_replicas(self._prepared(step))
-            compiled = tf.function(of_all, autograph=False)
-
-            def prepared_step(batch):
-                return compiled(batch)
-
+            kept = self._make_kept_logs()
+            # No function within a function: TensorFlow has one device wait for the
+            # inner one to end on all others.
+            prepared_step = self._step_of_all_replicas(self._prepared(step), kept)
         else:
             compiled = tf.function(
                 step,
@@ -188,23 +188,27 @@ class DistributedFit:
                 autograph=False,
             )
             prepared_step = self._prepared(compiled)
+        step_of_any = tf.function(prepared_step, autograph=False)
 
         # Retraced for each kind of batch, or else the shapes of batches that differ
-        # would be lost: that costs little, as the step itself is not.
+        # would be lost: that costs little, as what XLA compiles is not.
         @functools.cache
         def step_of(spec):
             return tf.function(prepared_step, input_signature=[spec], autograph=False)
 
         def function(iterator):
             if not isinstance(iterator, _ITERATORS):
-                return prepared_step(next(iterator))
+                batch = next(iterator)
+                run = step_of_any if self.has_strategy else prepared_step
+                return run(batch) or kept.read()
             asked = time.perf_counter()
-            # Not in the graph of the step: a clock that follows a batch there waits for
-            # all that a GPU has been asked for.
-            batch = fetch(iterator)
+            # Neither in the graph of the step, where a clock that follows a batch waits
+            # for all that a GPU has been asked for; nor in one of its own, where a
+            # batch would pass through the first of several GPUs.
+            batch = next(iterator)
             if fetches is not None:
                 fetches.append((asked, time.perf_counter()))
-            return step_of(iterator.element_spec)(batch)
+            return step_of(iterator.element_spec)(batch) or kept.read()
 
         return function
 
@@ -241,10 +245,13 @@ class DistributedFit:
 
         return prepared_step
 
-    def _step_of_all_replicas(self, step):
-        """Returns a function of a batch that makes one step of all replicas."""
-        strategy = self.distribute_strategy
+    def _step_of_all_replicas(self, step, kept=None):
+        """Returns a function of a batch that makes one step of all replicas.
 
+        It returns the means of metrics; or `None` if they are `SameOnAllReplicas`, and
+        `kept` has them.
+        """
+        strategy = self.distribute_strategy
         place = None
         if isinstance(strategy, tf.distribute.MirroredStrategy):
             # On the processor, where TensorFlow would add up, the step would wait for
@@ -254,12 +261,51 @@ class DistributedFit:
         def step_of_all(batch):
             metrics = strategy.run(step, args=(batch,))
             with tf.device(place):
+                if isinstance(metrics, SameOnAllReplicas):
+                    of_each = map(strategy.experimental_local_results, metrics.values())
+                    kept.write(
+                        dict(zip(metrics, [parts[0] for parts in of_each], strict=True))
+                    )
+                    return None
                 return {
                     name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
                     for name, value in metrics.items()
                 }
 
         return step_of_all
+
+
+class SameOnAllReplicas(dict):
+    """Metrics by name that a step has averaged over all replicas itself."""
+
+
+class KeptLogs:
+    """The metrics of the latest step, kept on a device.
+
+    What a graph returns waits for all of its devices, and so would the launch of the
+    next step. A variable is read in the order of the device's work.
+
+    Args:
+        device: Name of the device.
+    """
+
+    def __init__(self, device):
+        self._shapes = {}
+        with tf.device(device):
+            self._values = tf.Variable(tf.zeros([0]), shape=[None], trainable=False)
+
+    def write(self, metrics):
+        """Keeps metrics by name, float32, in a graph."""
+        self._shapes = {name: value.shape for name, value in metrics.items()}
+        values = [tf.reshape(value, [-1]) for value in metrics.values()]
+        self._values.assign(tf.concat(values, 0))
+
+    def read(self):
+        """Returns the metrics by name."""
+        sizes = [shape.num_elements() for shape in self._shapes.values()]
+        parts = tf.split(self._values.read_value(), sizes)
+        named = zip(self._shapes.items(), parts, strict=True)
+        return {name: tf.reshape(part, shape) for (name, shape), part in named}
 
 
 def _spec_of_one_replica(spec):

@@ -1,13 +1,14 @@
 """One update of the weights: the same result on one device and on several."""
 
-import contextlib
+import itertools
+import zlib
 
 import keras
 import tensorflow as tf
 
 from bit_keras.errors import InputError
 from bit_keras.layers.fast_forms import using_fast_forms
-from bit_keras.models.distributed_fit import DistributedFit
+from bit_keras.models.distributed_fit import DistributedFit, SameOnAllReplicas
 
 
 class ReplicaTrainStep(DistributedFit):
@@ -17,8 +18,8 @@ class ReplicaTrainStep(DistributedFit):
 
     - Under a `tf.distribute` strategy Keras compiles nothing with XLA. Here the forward
       and the backward pass of each replica are compiled, so are its metrics, and so are
-      the updates of its variables if the optimizer is one of this package; the
-      collectives are left outside, unless `sum_in_xla` says otherwise.
+      the updates of its variables if the optimizer is one of this package. On several
+      GPUs of one machine the whole step is compiled, the sums over all of them, too.
     - The gradients of replicas are weighted by their numbers of examples, so that a
       global batch that cannot be divided evenly counts every example the same.
     - `batch_split` computes a batch in several parts, one after another, and updates
@@ -31,7 +32,7 @@ class ReplicaTrainStep(DistributedFit):
     batch_split = 1
     clip_norm = None
     gpu_kernels = "auto"
-    sum_in_xla = False
+    sum_in_xla = "auto"
     compiles_replicas = False
 
     def compile(
@@ -40,7 +41,7 @@ class ReplicaTrainStep(DistributedFit):
         batch_split=1,
         clip_norm=None,
         gpu_kernels="auto",
-        sum_in_xla=False,
+        sum_in_xla="auto",
         jit_compile="auto",
         **kwargs,
     ):
@@ -53,11 +54,11 @@ class ReplicaTrainStep(DistributedFit):
             clip_norm: Largest norm of all gradients together, or `None`.
             gpu_kernels: Whether steps that XLA compiles use this package's own kernels
                 for GPUs; `"auto"` if all GPUs of this machine can run them.
-            sum_in_xla: Whether XLA sums the gradients of all replicas, too, so that
-                some are sent while others are computed; with a `MirroredStrategy` of
-                GPUs alone, where the sizes of batches are known, and without
-                `clip_norm`. This was timed on two GPUs, and its results have not been
-                compared there yet.
+            sum_in_xla: Whether XLA compiles the whole step of each replica as one, with
+                the sums over all replicas, so that nothing waits for the processor;
+                `"auto"` if the optimizer can. It is so with a `MirroredStrategy` of
+                GPUs alone, where the sizes of batches are known, without `clip_norm`,
+                and where replicas do not aggregate variables that are not trained.
             jit_compile: As in Keras; under a strategy, whether the passes, the updates
                 and the metrics of each replica are compiled with XLA, which `"auto"`
                 does. Metrics that XLA cannot compile need `False`.
@@ -65,8 +66,8 @@ class ReplicaTrainStep(DistributedFit):
 
         Raises:
             InputError: If `batch_split` is no positive integer, `clip_norm` not
-                positive, or used with a loss scale, or `sum_in_xla` with an optimizer
-                that is none of this package or clips gradients itself.
+                positive, or used with a loss scale, or `sum_in_xla` is `True` with an
+                optimizer that cannot be given sums.
         """
         if not isinstance(batch_split, int) or batch_split < 1:
             raise InputError(
@@ -90,15 +91,21 @@ class ReplicaTrainStep(DistributedFit):
         optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         if hasattr(optimizer, "compile_updates"):
             optimizer.compile_updates(self.compiles_replicas)
-        if sum_in_xla:
-            _check_takes_sums(self.optimizer)
+        takes_sums = _takes_sums(self.optimizer)
+        if sum_in_xla is True and not takes_sums:
+            raise InputError(
+                "`sum_in_xla` needs an optimizer of this package that neither clips "
+                "nor accumulates gradients, nor puts averages in place of weights. "
+                f"Received: {type(self.optimizer).__name__}"
+            )
         self.sum_in_xla = sum_in_xla
         self._passes = self._forward_and_backward
         self._measure = self._updated_metrics
+        self._whole_step = None
         if self.compiles_replicas:
             self._passes = _compiled(self._passes)
-            if sum_in_xla:
-                self._summed_passes = _compiled(self._passes_of_all_replicas)
+            if sum_in_xla and takes_sums:
+                self._whole_step = _compiled(self._step_among_replicas)
             # Otherwise integers are counted on the processor, which waits for the GPU.
             self._measure = _compiled(self._measure)
         self.gpu_kernels = gpu_kernels
@@ -133,19 +140,13 @@ class ReplicaTrainStep(DistributedFit):
     def train_step(self, data):
         """Updates the weights once; returns the metrics. Called by Keras's `fit`."""
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
-        # Each replica would clip the sums by a norm of its own, and they would drift
-        # apart by roundings.
-        sums = self.sum_in_xla and self.compiles_replicas and not self.clip_norm
-        sums = sums and can_sum_in_xla(self.distribute_strategy, images)
-        if sums:
-            loss, logits, gradients = self._summed_passes(images, labels, weights)
-        else:
-            loss, logits, gradients = self._passes(images, labels, weights)
-            gradients = self._combined(gradients, images)
-        with self.optimizer.given_sums() if sums else contextlib.nullcontext():
-            self.optimizer.apply_gradients(
-                zip(gradients, self.trainable_variables, strict=True)
-            )
+        if self._sums_in_xla(images):
+            return SameOnAllReplicas(self._whole_step(images, labels, weights))
+        loss, logits, gradients = self._passes(images, labels, weights)
+        gradients = self._combined(gradients, images)
+        self.optimizer.apply_gradients(
+            zip(gradients, self.trainable_variables, strict=True)
+        )
         return self._measure(loss, images, labels, logits, weights)
 
     def test_step(self, data):
@@ -182,10 +183,47 @@ class ReplicaTrainStep(DistributedFit):
             if metric.name == "loss":
                 metric.update_state(mean, sample_weight=counted)
 
-    def _passes_of_all_replicas(self, *batch):
-        """Returns mean loss and logits of this replica, and the gradients of all."""
-        loss, logits, gradients = self._forward_and_backward(*batch)
-        return loss, logits, _summed(gradients)
+    def _sums_in_xla(self, images):
+        """Returns whether XLA compiles a whole step on such images of one replica."""
+        # Each replica would clip the sums by a norm of its own, and they would drift
+        # apart by roundings.
+        if self._whole_step is None or self.clip_norm:
+            return False
+        # Each replica assigns to its own part of a variable.
+        if any(each.aggregation != "none" for each in self.non_trainable_variables):
+            return False
+        return can_sum_in_xla(self.distribute_strategy, images)
+
+    def _step_among_replicas(self, images, labels, weights):
+        """Updates this replica's variables as all replicas do; returns mean metrics.
+
+        Nothing goes from device to device but in a sum that XLA compiles: whatever
+        TensorFlow sends, it waits for, and so would the launch of the next step.
+        """
+        # What assigns to a variable of the strategy would ask all of its devices.
+        with keras.StatelessScope() as scope:
+            loss, logits, gradients = self._forward_and_backward(
+                images, labels, weights
+            )
+            metrics = self._updated_metrics(loss, images, labels, logits, weights)
+            gradients, means = self._met(gradients, list(metrics.values()))
+            with self.optimizer.given_sums():
+                self.optimizer.apply_gradients(
+                    zip(gradients, self.trainable_variables, strict=True)
+                )
+        changing = self.variables, self.optimizer.variables, self.metrics_variables
+        for variable in itertools.chain(*changing):
+            value = scope.get_current_value(variable)
+            if value is not None:
+                _part_of_this_replica(variable).assign(value)
+        return dict(zip(metrics, means, strict=True))
+
+    def _met(self, gradients, values):
+        """Returns the sums of gradients over all replicas, and the means of values."""
+        shares = [tf.cast(value, tf.float32) for value in values]
+        shares = [share / self._num_replicas() for share in shares]
+        sums = sum_on_gpus([*gradients, *shares])
+        return sums[: len(gradients)], sums[len(gradients) :]
 
     def _forward_and_backward(self, *batch):
         """Returns mean loss, logits and gradients of this replica's examples."""
@@ -287,6 +325,47 @@ def _summed(gradients):
     return [None if gradient is None else next(sums) for gradient in gradients]
 
 
+def sum_on_gpus(values):
+    """Returns the sums over all replicas of tensors, of which some may be `None`.
+
+    For what XLA compiles for the GPUs of a `MirroredStrategy`. It is the collective of
+    TensorFlow's `all_reduce`, but for its number. That is a new one for each step
+    there, which is copied to a GPU only when the step before is done.
+
+    Args:
+        values: Tensors of known shapes, the same ones on all replicas.
+    """
+    devices = sorted(tf.distribute.get_strategy().extended.worker_devices)
+    sums = list(values)
+    dtypes = sorted({v.dtype.name for v in values if v is not None})
+    for number, dtype in enumerate(dtypes, 1):
+        # One sum of them all, which is faster than many.
+        places = [i for i, v in enumerate(values) if v is not None and v.dtype == dtype]
+        flat = tf.concat([tf.reshape(values[i], [-1]) for i in places], 0)
+        flat = tf.raw_ops.CollectiveReduceV2(
+            input=flat,
+            group_size=len(devices),
+            # Any number, if no other devices have it.
+            group_key=zlib.crc32(" ".join(devices).encode()) >> 1,
+            instance_key=number,
+            ordering_token=[],
+            merge_op="Add",
+            final_op="Id",
+            communication_hint="nccl",
+        )
+        parts = tf.split(flat, [values[i].shape.num_elements() for i in places])
+        for place, part in zip(places, parts, strict=True):
+            sums[place] = tf.reshape(part, values[place].shape)
+    return sums
+
+
+def _part_of_this_replica(variable):
+    """Returns what a variable of Keras is on this replica's device."""
+    replicas = tf.distribute.get_replica_context()
+    parts = replicas.strategy.experimental_local_results(variable.value)
+    return parts[tf.get_static_value(replicas.replica_id_in_sync_group)]
+
+
 def can_sum_in_xla(strategy, images):
     """Returns whether what XLA compiles for each replica may call collectives.
 
@@ -303,12 +382,17 @@ def can_sum_in_xla(strategy, images):
     )
 
 
-def _check_takes_sums(optimizer):
-    """Raises `InputError` unless an optimizer can be given sums over all replicas."""
-    limits = ("clipnorm", "clipvalue", "global_clipnorm")
-    clips = [name for name in limits if getattr(optimizer, name, None) is not None]
-    if clips or not hasattr(optimizer, "compile_updates"):
-        raise InputError(
-            "`sum_in_xla` needs an optimizer of this package that does not clip "
-            "gradients. Received: " + " with ".join([type(optimizer).__name__, *clips])
-        )
+def _takes_sums(optimizer):
+    """Returns whether an optimizer can be given sums over all replicas."""
+    # What Keras does with replicas of its own accord.
+    others = (
+        "clipnorm",
+        "clipvalue",
+        "global_clipnorm",
+        "gradient_accumulation_steps",
+        "ema_overwrite_frequency",
+    )
+    is_of_this_package = hasattr(optimizer, "compile_updates")
+    return is_of_this_package and not any(
+        getattr(optimizer, name, None) for name in others
+    )

@@ -65,6 +65,10 @@ class KernelDecay:
 _THREAD = threading.local()
 
 
+def _is_given_sums():
+    return getattr(_THREAD, "gives_sums", False)
+
+
 class CompiledUpdates:
     """Mixin for a Keras optimizer that can update all variables of a device at once.
 
@@ -72,6 +76,9 @@ class CompiledUpdates:
     nothing is compiled: on a GPU that is a handful of kernels for each, some of them
     smaller than what it takes to launch them. Decoupled weight decay and averages of
     weights stay as Keras has them.
+
+    The rate of a schedule is computed with the updates, or else the step would wait for
+    it: TensorFlow adds up whole numbers on the processor.
 
     Placed before the optimizer among the bases.
     """
@@ -87,7 +94,8 @@ class CompiledUpdates:
     def given_sums(self):
         """Within this, gradients are taken as sums over all replicas already.
 
-        That holds for the thread that it is in alone, which is that of a replica.
+        A replica then updates variables as those of Keras alone, by `assign`, which a
+        `keras.StatelessScope` takes note of. That holds for its thread alone.
         """
         _THREAD.gives_sums = True
         try:
@@ -95,10 +103,49 @@ class CompiledUpdates:
         finally:
             _THREAD.gives_sums = False
 
-    def _all_reduce_sum_gradients(self, grads_and_vars):
-        if getattr(_THREAD, "gives_sums", False):
-            return grads_and_vars
-        return super()._all_reduce_sum_gradients(grads_and_vars)
+    def assign(self, variable, value):
+        """Assigns to a variable; called by Keras."""
+        if not _is_given_sums():
+            super().assign(variable, value)
+            return
+        variable.assign(ops.cast(value, variable.dtype))
+
+    def assign_add(self, variable, value):
+        """Adds to a variable; called by Keras."""
+        if not _is_given_sums():
+            super().assign_add(variable, value)
+            return
+        variable.assign(ops.add(variable, ops.cast(value, variable.dtype)))
+
+    def assign_sub(self, variable, value):
+        """Subtracts from a variable; called by Keras."""
+        if not _is_given_sums():
+            super().assign_sub(variable, value)
+            return
+        variable.assign(ops.subtract(variable, ops.cast(value, variable.dtype)))
+
+    def _var_key(self, variable):
+        if not _is_given_sums():
+            return super()._var_key(variable)
+        # In a scope that knows of no value in place of the variable.
+        with keras.StatelessScope():
+            return super()._var_key(variable)
+
+    def _apply_weight_decay(self, variables):
+        if not _is_given_sums() or self.weight_decay is None:
+            super()._apply_weight_decay(variables)
+            return
+        for variable in filter(self._use_weight_decay, variables):
+            rate = ops.cast(self.learning_rate, variable.dtype)
+            decay = ops.cast(self.weight_decay, variable.dtype)
+            self.assign_sub(variable, variable * decay * rate)
+
+    def _backend_update_step(self, gradients, variables, learning_rate):
+        if not _is_given_sums():
+            super()._backend_update_step(gradients, variables, learning_rate)
+            return
+        for gradient, variable in zip(gradients, variables, strict=True):
+            self.update_step(gradient, variable, learning_rate)
 
     def _distributed_tf_update_step(self, distribution, grads_and_vars, learning_rate):
         if self._update_on is None or tf.executing_eagerly():
@@ -109,13 +156,11 @@ class CompiledUpdates:
         gradients, variables = zip(*grads_and_vars, strict=True)
         references = tuple(variable.ref() for variable in variables)
 
-        def update(first_variable, gradients, learning_rate):
-            update_all = self._update_on(first_variable.device, references)
-            # A constant rate is a variable of Keras, which is no argument.
-            update_all(gradients, tf.convert_to_tensor(learning_rate))
+        def update(first_variable, gradients):
+            self._update_on(first_variable.device, references)(gradients)
 
         distribution.extended.update(
-            variables[0], update, args=(gradients, learning_rate), group=False
+            variables[0], update, args=(gradients,), group=False
         )
 
     def _make_update(self, device, references):
@@ -124,7 +169,8 @@ class CompiledUpdates:
         It is traced there, where a variable of the strategy is that of the device.
         """
 
-        def update_all(gradients, learning_rate):
+        def update_all(gradients):
+            learning_rate = self.learning_rate
             for gradient, reference in zip(gradients, references, strict=True):
                 self.update_step(gradient, reference.deref(), learning_rate)
 

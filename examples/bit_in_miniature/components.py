@@ -135,23 +135,24 @@ def components_of(variant):
     return norm, bool(standardized)
 
 
-def upstream_recipe(num_examples, batch_size, epochs, pixels, steps=None):
+def upstream_recipe(num_examples, batch_size, epochs, pixels, steps=None, rate=0.1):
     """Returns how networks are trained from random weights.
 
     Args:
         num_examples: Number of training examples.
-        batch_size: Number of examples in a step; the learning rate is 0.1 for 256 and
-            else in proportion.
+        batch_size: Number of examples in a step; the learning rate is `rate` for 256
+            and else in proportion.
         epochs: How often each example is seen.
         pixels: Height and width of images.
         steps: In place of `epochs`, the number of steps.
+        rate: Highest learning rate for 256 examples in a step.
     """
     steps = steps or max(1, round(epochs * num_examples / batch_size))
     return bit_keras.Upstream(
         "S",
         num_examples,
         batch_size=batch_size,
-        base_learning_rate=0.1 * batch_size / 256,
+        base_learning_rate=rate * batch_size / 256,
         steps=steps,
         warmup_steps=warmup_steps(steps),
         resize=round(pixels * 9 / 8),
@@ -439,6 +440,7 @@ def _parse(arguments):
     parser.add_argument("--upstream", default="cifar10", help="TFDS set to train on")
     parser.add_argument("--epochs", type=float, default=30)
     parser.add_argument("--steps", type=int, help="in place of --epochs")
+    parser.add_argument("--rate", type=float, default=0.1, help="for 256 examples")
     parser.add_argument("--variants", type=texts, default=VARIANTS)
     parser.add_argument("--batch_sizes", type=numbers, default=(128, 4096))
     parser.add_argument("--pixels", type=int, default=64)
@@ -461,7 +463,12 @@ def main(arguments=None):
     }
     recipes = [
         upstream_recipe(
-            source.train.num_examples, size, args.epochs, args.pixels, args.steps
+            source.train.num_examples,
+            size,
+            args.epochs,
+            args.pixels,
+            args.steps,
+            args.rate,
         )
         for size in args.batch_sizes
     ]

@@ -1,5 +1,6 @@
 """One update of the weights, however it is divided among replicas and parts."""
 
+import collections
 import functools
 
 import keras
@@ -14,6 +15,7 @@ from small_runs import (
     mirrored,
     relative_l2,
 )
+from tensorflow.python.eager import context
 
 import bit_keras
 from bit_keras.errors import InputError
@@ -242,6 +244,7 @@ def summing(monkeypatch):
 
     monkeypatch.setattr(tf, "function", without_xla)
     monkeypatch.setattr(train_step, "can_sum_in_xla", can_sum)
+    monkeypatch.setattr(train_step, "sum_on_gpus", train_step._summed)
     return sums
 
 
@@ -261,6 +264,60 @@ def test_sums_of_gradients_are_not_added_up_again(summing, batch_size, changes):
     assert summing and set(summing) == {batch_size == 8}
     assert relative_l2(all_weights(actual), all_weights(expected)) <= 1e-6
     assert_same_on_all_devices(actual)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: bit_keras.MomentumSGD(0.02, form="inside", weight_decay=0.1),
+        lambda: KernelDecayAdam(WarmupCosine(0.02, 1, STEPS), weight_decay=0.1),
+        lambda: bit_keras.MomentumSGD(0.02, use_ema=True),
+    ],
+    ids=["inside", "Adam", "averages"],
+)
+def test_each_replica_updates_its_own_variables(summing, make):
+    expected, history = fitted(1, make_optimizer=make)
+    options = {"make_optimizer": make, "jit_compile": True, "sum_in_xla": True}
+    actual, history_of_all = fitted(2, **options)
+    assert summing
+    assert relative_l2(all_weights(actual), all_weights(expected)) <= 1e-6
+    for name, values in history.items():
+        assert history_of_all[name] == pytest.approx(values, rel=1e-5)
+    assert_same_on_all_devices(actual)
+    assert int(keras.ops.convert_to_numpy(actual.optimizer.iterations)) == STEPS
+
+
+def test_only_sums_go_from_device_to_device(summing):
+    """What TensorFlow sends, it waits for, and cannot launch the next step before."""
+    model = make_network(mirrored(2))
+    with model.distribute_strategy.scope():
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+        model.compile(make_momentum(), loss, metrics=["accuracy"], sum_in_xla=True)
+    batches = tf.data.Dataset.from_tensor_slices(examples(24)).batch(8, True)
+    context.enable_graph_collection()
+    try:
+        model.fit(batches, verbose=0, shuffle=False)
+        functions = context.export_run_metadata().function_graphs
+    finally:
+        context.disable_graph_collection()
+    sums = len(model.trainable_variables)
+    sent = [sent_between_devices(each.partition_graphs) for each in functions]
+    # The metrics, too; their means are needed on the first device alone.
+    assert {(1, 0): sums + 2, (0, 1): sums} in sent
+
+
+def sent_between_devices(graphs):
+    """Returns how many tensors each device sends to each other one."""
+    attributes = [
+        node.attr for graph in graphs for node in graph.node if node.op == "_Send"
+    ]
+    return collections.Counter(
+        tuple(
+            tf.DeviceSpec.from_string(each[end].s.decode()).device_index
+            for end in ("send_device", "recv_device")
+        )
+        for each in attributes
+    )
 
 
 def test_gradients_of_another_train_step_are_added_up(summing):
@@ -290,14 +347,61 @@ def test_gradients_of_another_train_step_are_added_up(summing):
     assert relative_l2(*weights) <= 1e-6
 
 
+class Following(keras.layers.Layer):
+    """Keeps the mean of what it is called with."""
+
+    def __init__(self, aggregation):
+        super().__init__()
+        self.mean = self.add_weight((), trainable=False, aggregation=aggregation)
+
+    def call(self, inputs):
+        self.mean.assign(0.9 * self.mean + 0.1 * keras.ops.mean(inputs))
+        return inputs
+
+
+@pytest.mark.parametrize("aggregation", ["none", "mean", "only_first_replica"])
+def test_variables_that_are_not_trained_are_aggregated_as_asked(summing, aggregation):
+    parts = []
+    for sum_in_xla in (False, True):
+        keras.utils.set_random_seed(0)
+        strategy = mirrored(2)
+        with strategy.scope():
+            layers = [
+                keras.Input((32, 32, 3)),
+                Following(aggregation),
+                keras.layers.GlobalMaxPooling2D(),
+                keras.layers.Dense(3),
+            ]
+            model = SmallNetwork(layers)
+            model.compile(make_momentum(), "mse", sum_in_xla=sum_in_xla)
+        batches = tf.data.Dataset.from_tensor_slices(examples(24)).batch(8, True)
+        model.fit(batches, verbose=0, shuffle=False)
+        parts.append(np.float32(model.layers[0].mean.value.values))
+    assert (parts[0][0] == parts[0][1]) == (aggregation != "none")
+    np.testing.assert_allclose(*parts, rtol=1e-5)
+    assert bool(summing) == (aggregation == "none")
+
+
 @pytest.mark.parametrize(
     "optimizer",
-    [make_sgd(), bit_keras.MomentumSGD(global_clipnorm=1.0)],
-    ids=["of Keras", "clipping"],
+    [
+        make_sgd(),
+        bit_keras.MomentumSGD(global_clipnorm=1.0),
+        bit_keras.MomentumSGD(gradient_accumulation_steps=2),
+        bit_keras.MomentumSGD(use_ema=True, ema_overwrite_frequency=2),
+    ],
+    ids=["of Keras", "clipping", "accumulating", "overwriting"],
 )
 def test_sums_are_for_optimizers_that_take_them(optimizer):
     with pytest.raises(InputError, match="`sum_in_xla` needs .* Received: "):
         make_network().compile(optimizer, "mse", sum_in_xla=True)
+
+
+def test_other_optimizers_sum_outside_of_xla(summing):
+    fitted(2, jit_compile=True)
+    assert not summing
+    fitted(2, jit_compile=True, make_optimizer=make_momentum)
+    assert summing
 
 
 @pytest.mark.skipif(
