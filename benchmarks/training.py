@@ -54,7 +54,7 @@ flags.register_validator(
     lambda names: set(names) <= {"synthetic", "real", "resident"},
     "must be of synthetic, real and resident",
 )
-flags.DEFINE_bool("sum_in_xla", False, "Of `compile`, for several GPUs.")
+flags.DEFINE_bool("sum_in_xla", True, "Of `compile`, for several GPUs.")
 flags.DEFINE_enum("strategy", "one_device", ["one_device", "mirrored"], "Devices.")
 flags.DEFINE_string("out", None, "JSON file for the figures.")
 
@@ -135,7 +135,9 @@ def figures_of(setting, source, batch, recipe, strategy):
         model = bit_keras.BiTClassifier(backbone, source.num_classes)
         parts = setting.get("batch_split", 1)
         model.compile(
-            **recipe.compile_args(), batch_split=parts, sum_in_xla=FLAGS.sum_in_xla
+            **recipe.compile_args(),
+            batch_split=parts,
+            sum_in_xla=FLAGS.sum_in_xla and "auto",
         )
     batch = next(iter(as_computed(model, tf.data.Dataset.from_tensors(batch))))
     makers = {

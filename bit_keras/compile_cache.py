@@ -72,7 +72,7 @@ def faster_options(version):
     """Returns options by which XLA compiles in less time, {name: value}.
 
     With TensorFlow 2.21 steps of R50x1 were as fast, in training and in inference
-    (`benchmarks/first-step-h100.json`).
+    (`benchmarks/first-step-h200.json`).
 
     Args:
         version: That of TensorFlow. XLA ends a process that has options it does not
