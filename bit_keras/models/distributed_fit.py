@@ -167,10 +167,14 @@ class DistributedFit:
                 step(next(iterator))
             return step(next(iterator))
 
-        return lambda iterator: several_steps(iterator) or kept.read()
+        return lambda iterator: _logs(several_steps(iterator), kept)
 
     def _make_kept_logs(self):
-        return KeptLogs(self.distribute_strategy.extended.worker_devices[0])
+        """Returns what keeps `SameOnAllReplicas`, which other strategies do not have."""
+        strategy = self.distribute_strategy
+        if not isinstance(strategy, tf.distribute.MirroredStrategy):
+            return None
+        return KeptLogs(strategy.extended.worker_devices[0])
 
     def _function_of_one_step(self, step, fetches=None):
         """Returns what launches one step, without waiting for it."""
@@ -200,7 +204,7 @@ class DistributedFit:
             if not isinstance(iterator, _ITERATORS):
                 batch = next(iterator)
                 run = step_of_any if self.has_strategy else prepared_step
-                return run(batch) or kept.read()
+                return _logs(run(batch), kept)
             asked = time.perf_counter()
             # Neither in the graph of the step, where a clock that follows a batch waits
             # for all that a GPU has been asked for; nor in one of its own, where a
@@ -208,7 +212,7 @@ class DistributedFit:
             batch = next(iterator)
             if fetches is not None:
                 fetches.append((asked, time.perf_counter()))
-            return step_of(iterator.element_spec)(batch) or kept.read()
+            return _logs(step_of(iterator.element_spec)(batch), kept)
 
         return function
 
@@ -263,10 +267,9 @@ class DistributedFit:
             with tf.device(place):
                 if isinstance(metrics, SameOnAllReplicas):
                     of_each = map(strategy.experimental_local_results, metrics.values())
-                    kept.write(
-                        dict(zip(metrics, [parts[0] for parts in of_each], strict=True))
-                    )
-                    return None
+                    firsts = [parts[0] for parts in of_each]
+                    metrics = dict(zip(metrics, firsts, strict=True))
+                    return None if kept.write(metrics) else metrics
                 return {
                     name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
                     for name, value in metrics.items()
@@ -290,22 +293,34 @@ class KeptLogs:
     """
 
     def __init__(self, device):
-        self._shapes = {}
+        self._names = []
         with tf.device(device):
-            self._values = tf.Variable(tf.zeros([0]), shape=[None], trainable=False)
+            values = tf.Variable(tf.zeros([0]), shape=[None], trainable=False)
+        # Within the scope of a strategy it has a part on each device.
+        strategy = tf.distribute.get_strategy()
+        self._values = strategy.experimental_local_results(values)[0]
 
     def write(self, metrics):
-        """Keeps metrics by name, float32, in a graph."""
-        self._shapes = {name: value.shape for name, value in metrics.items()}
-        values = [tf.reshape(value, [-1]) for value in metrics.values()]
-        self._values.assign(tf.concat(values, 0))
+        """Keeps metrics by name, in a graph; returns whether it could.
+
+        It can where all of them are numbers in float32, as most metrics are.
+        """
+        values = list(metrics.values())
+        if not values or any(v.dtype != tf.float32 or v.shape.rank for v in values):
+            return False
+        self._names = list(metrics)
+        self._values.assign(tf.stack(values))
+        return True
 
     def read(self):
         """Returns the metrics by name."""
-        sizes = [shape.num_elements() for shape in self._shapes.values()]
-        parts = tf.split(self._values.read_value(), sizes)
-        named = zip(self._shapes.items(), parts, strict=True)
-        return {name: tf.reshape(part, shape) for (name, shape), part in named}
+        values = tf.unstack(self._values.read_value(), len(self._names))
+        return dict(zip(self._names, values, strict=True))
+
+
+def _logs(returned, kept):
+    """Returns the metrics that a step has returned, or else kept."""
+    return kept.read() if returned is None else returned
 
 
 def _spec_of_one_replica(spec):

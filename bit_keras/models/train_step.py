@@ -1,6 +1,5 @@
 """One update of the weights: the same result on one device and on several."""
 
-import itertools
 import zlib
 
 import keras
@@ -34,6 +33,7 @@ class ReplicaTrainStep(DistributedFit):
     gpu_kernels = "auto"
     sum_in_xla = "auto"
     compiles_replicas = False
+    _whole_step = None
 
     def compile(
         self,
@@ -58,7 +58,9 @@ class ReplicaTrainStep(DistributedFit):
                 the sums over all replicas, so that nothing waits for the processor;
                 `"auto"` if the optimizer can. It is so with a `MirroredStrategy` of
                 GPUs alone, where the sizes of batches are known, without `clip_norm`,
-                and where replicas do not aggregate variables that are not trained.
+                without a `train_step` of a subclass, and where all variables, those of
+                metrics too, were made under the strategy and replicas aggregate none
+                that are not trained.
             jit_compile: As in Keras; under a strategy, whether the passes, the updates
                 and the metrics of each replica are compiled with XLA, which `"auto"`
                 does. Metrics that XLA cannot compile need `False`.
@@ -91,17 +93,21 @@ class ReplicaTrainStep(DistributedFit):
         optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         if hasattr(optimizer, "compile_updates"):
             optimizer.compile_updates(self.compiles_replicas)
-        takes_sums = _takes_sums(self.optimizer)
+        self._whole_step = None
+        # Those of Keras have no such method.
+        can_be_given_sums = getattr(self.optimizer, "can_be_given_sums", None)
+        is_shared = _is_shared_by(self.distribute_strategy)
+        takes_sums = can_be_given_sums is not None and can_be_given_sums(is_shared)
         if sum_in_xla is True and not takes_sums:
             raise InputError(
                 "`sum_in_xla` needs an optimizer of this package that neither clips "
-                "nor accumulates gradients, nor puts averages in place of weights. "
+                "nor accumulates gradients, nor puts averages in place of weights, and "
+                "whose rate is a number, or a schedule without variables of one device. "
                 f"Received: {type(self.optimizer).__name__}"
             )
         self.sum_in_xla = sum_in_xla
         self._passes = self._forward_and_backward
         self._measure = self._updated_metrics
-        self._whole_step = None
         if self.compiles_replicas:
             self._passes = _compiled(self._passes)
             if sum_in_xla and takes_sums:
@@ -183,16 +189,35 @@ class ReplicaTrainStep(DistributedFit):
             if metric.name == "loss":
                 metric.update_state(mean, sample_weight=counted)
 
+    def make_train_function(self, force=False):
+        """Makes what `fit` calls with an iterator of batches."""
+        if force and self._whole_step is not None:
+            # It holds what it was traced with, such as the learning rate.
+            self._whole_step = _compiled(self._step_among_replicas)
+        super().make_train_function(force)
+
     def _sums_in_xla(self, images):
         """Returns whether XLA compiles a whole step on such images of one replica."""
         # Each replica would clip the sums by a norm of its own, and they would drift
         # apart by roundings.
         if self._whole_step is None or self.clip_norm:
             return False
+        # One of a subclass may add what replicas do not share.
+        if type(self).train_step is not ReplicaTrainStep.train_step:
+            return False
         # Each replica assigns to its own part of a variable.
+        strategy = self.distribute_strategy
         if any(each.aggregation != "none" for each in self.non_trainable_variables):
             return False
-        return can_sum_in_xla(self.distribute_strategy, images)
+        if not all(map(_is_shared_by(strategy), self._changing())):
+            return False
+        return can_sum_in_xla(strategy, images)
+
+    def _changing(self):
+        """Yields all variables that a step may change, some of them twice."""
+        yield from self.variables
+        yield from self.optimizer.variables
+        yield from self.metrics_variables
 
     def _step_among_replicas(self, images, labels, weights):
         """Updates this replica's variables as all replicas do; returns mean metrics.
@@ -211,8 +236,7 @@ class ReplicaTrainStep(DistributedFit):
                 self.optimizer.apply_gradients(
                     zip(gradients, self.trainable_variables, strict=True)
                 )
-        changing = self.variables, self.optimizer.variables, self.metrics_variables
-        for variable in itertools.chain(*changing):
+        for variable in self._changing():
             value = scope.get_current_value(variable)
             if value is not None:
                 _part_of_this_replica(variable).assign(value)
@@ -220,8 +244,11 @@ class ReplicaTrainStep(DistributedFit):
 
     def _met(self, gradients, values):
         """Returns the sums of gradients over all replicas, and the means of values."""
-        shares = [tf.cast(value, tf.float32) for value in values]
-        shares = [share / self._num_replicas() for share in shares]
+        shares = [
+            tf.cast(value, value.dtype if value.dtype.is_floating else tf.float32)
+            / self._num_replicas()
+            for value in map(tf.convert_to_tensor, values)
+        ]
         sums = sum_on_gpus([*gradients, *shares])
         return sums[: len(gradients)], sums[len(gradients) :]
 
@@ -382,17 +409,11 @@ def can_sum_in_xla(strategy, images):
     )
 
 
-def _takes_sums(optimizer):
-    """Returns whether an optimizer can be given sums over all replicas."""
-    # What Keras does with replicas of its own accord.
-    others = (
-        "clipnorm",
-        "clipvalue",
-        "global_clipnorm",
-        "gradient_accumulation_steps",
-        "ema_overwrite_frequency",
-    )
-    is_of_this_package = hasattr(optimizer, "compile_updates")
-    return is_of_this_package and not any(
-        getattr(optimizer, name, None) for name in others
-    )
+def _is_shared_by(strategy):
+    """Returns what tells whether each replica has a part of a variable of Keras."""
+
+    def is_shared(variable):
+        parts = strategy.experimental_local_results(variable.value)
+        return len(parts) == strategy.num_replicas_in_sync
+
+    return is_shared

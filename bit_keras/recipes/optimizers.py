@@ -77,9 +77,6 @@ class CompiledUpdates:
     smaller than what it takes to launch them. Decoupled weight decay and averages of
     weights stay as Keras has them.
 
-    The rate of a schedule is computed with the updates, or else the step would wait for
-    it: TensorFlow adds up whole numbers on the processor.
-
     Placed before the optimizer among the bases.
     """
 
@@ -89,6 +86,32 @@ class CompiledUpdates:
         """Lets XLA compile the updates that graphs make under a strategy, or not."""
         # Each is compiled once, however often the step is traced that calls it.
         self._update_on = functools.cache(self._make_update) if compiled else None
+
+    def can_be_given_sums(self, is_shared):
+        """Returns whether replicas can update their variables within `given_sums`.
+
+        Args:
+            is_shared: Tells of a variable whether all replicas have a part of it.
+        """
+        # What Keras does with all replicas of its own accord.
+        with_others = (
+            "clipnorm",
+            "clipvalue",
+            "global_clipnorm",
+            "gradient_accumulation_steps",
+            "ema_overwrite_frequency",
+        )
+        if any(getattr(self, name, None) for name in with_others):
+            return False
+        # A rate that is called for may come from anywhere, and a schedule from a
+        # variable that is on one device.
+        rate = self._learning_rate
+        if isinstance(rate, keras.Variable):
+            return True
+        if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            return False
+        kept = [v for v in vars(rate).values() if isinstance(v, keras.Variable)]
+        return all(map(is_shared, kept))
 
     @contextlib.contextmanager
     def given_sums(self):
@@ -156,11 +179,13 @@ class CompiledUpdates:
         gradients, variables = zip(*grads_and_vars, strict=True)
         references = tuple(variable.ref() for variable in variables)
 
-        def update(first_variable, gradients):
-            self._update_on(first_variable.device, references)(gradients)
+        def update(first_variable, gradients, learning_rate):
+            update_all = self._update_on(first_variable.device, references)
+            # A constant rate is a variable of Keras, which is no argument.
+            update_all(gradients, tf.convert_to_tensor(learning_rate))
 
         distribution.extended.update(
-            variables[0], update, args=(gradients,), group=False
+            variables[0], update, args=(gradients, learning_rate), group=False
         )
 
     def _make_update(self, device, references):
@@ -169,8 +194,7 @@ class CompiledUpdates:
         It is traced there, where a variable of the strategy is that of the device.
         """
 
-        def update_all(gradients):
-            learning_rate = self.learning_rate
+        def update_all(gradients, learning_rate):
             for gradient, reference in zip(gradients, references, strict=True):
                 self.update_step(gradient, reference.deref(), learning_rate)
 

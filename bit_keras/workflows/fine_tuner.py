@@ -222,7 +222,8 @@ class FineTuner:
         head.bias.assign(np.where(is_class, 0, NEVER))
 
     def _compile(self, recipe):
-        self._rates = RateTable(max(recipe.steps, LONGEST))
+        with self.model.distribute_strategy.scope():
+            self._rates = RateTable(max(recipe.steps, LONGEST))
         optimizer = recipe.compile_args()["optimizer"]
         config = optimizer.get_config() | {"learning_rate": self._rates}
         optimizer = type(optimizer).from_config(config)

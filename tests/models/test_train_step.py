@@ -1,6 +1,7 @@
 """One update of the weights, however it is divided among replicas and parts."""
 
 import collections
+import contextlib
 import functools
 
 import keras
@@ -21,7 +22,7 @@ import bit_keras
 from bit_keras.errors import InputError
 from bit_keras.models import train_step
 from bit_keras.recipes.optimizers import KernelDecayAdam
-from bit_keras.recipes.schedules import WarmupCosine
+from bit_keras.recipes.schedules import RateTable, WarmupCosine
 
 STEPS = 4
 
@@ -296,7 +297,9 @@ def test_only_sums_go_from_device_to_device(summing):
     batches = tf.data.Dataset.from_tensor_slices(examples(24)).batch(8, True)
     context.enable_graph_collection()
     try:
-        model.fit(batches, verbose=0, shuffle=False)
+        # Where variables are made, such as that of the logs, has no say in it.
+        with model.distribute_strategy.scope():
+            model.fit(batches, verbose=0, shuffle=False)
         functions = context.export_run_metadata().function_graphs
     finally:
         context.disable_graph_collection()
@@ -395,6 +398,90 @@ def test_variables_that_are_not_trained_are_aggregated_as_asked(summing, aggrega
 def test_sums_are_for_optimizers_that_take_them(optimizer):
     with pytest.raises(InputError, match="`sum_in_xla` needs .* Received: "):
         make_network().compile(optimizer, "mse", sum_in_xla=True)
+
+
+def test_a_refused_optimizer_leaves_no_compiled_step(summing):
+    model, _ = fitted(2, jit_compile=True, make_optimizer=make_momentum)
+    with model.distribute_strategy.scope(), pytest.raises(InputError):
+        model.compile("sgd", "mse", sum_in_xla=True)
+    summing.clear()
+    model.fit(*examples(8), batch_size=8, verbose=0)
+    assert not summing
+
+
+class Adding(SmallNetwork):
+    """With logs of its own, which replicas do not share."""
+
+    def train_step(self, data):
+        logs = super().train_step(data)
+        logs["first label"] = tf.cast(tf.argmax(data[1][0]), tf.float32)
+        return logs
+
+
+class Silent(SmallNetwork):
+    def train_step(self, data):
+        super().train_step(data)
+        return {}
+
+
+def test_what_a_subclass_adds_is_averaged(summing):
+    model = make_network(mirrored(2), kind=Adding)
+    with model.distribute_strategy.scope():
+        model.compile(make_momentum(), "mse")
+    images, labels = examples(8)
+    batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8, True)
+    history = model.fit(batches, verbose=0, shuffle=False).history
+    assert history["first label"] == [labels[[0, 4]].argmax(axis=1).mean()]
+    assert not summing
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_step_may_have_no_logs(replicas):
+    model = make_network(mirrored(replicas) if replicas > 1 else None, kind=Silent)
+    with model.distribute_strategy.scope():
+        model.compile(make_momentum(), "mse", jit_compile=False)
+    before = all_weights(model)
+    model.fit(*examples(16), batch_size=8, verbose=0)
+    assert relative_l2(all_weights(model), before) > 0
+
+
+def test_a_metric_of_one_device_is_not_compiled_with_the_step(summing):
+    metric = keras.metrics.CategoricalAccuracy()
+    model = make_network(mirrored(2))
+    with model.distribute_strategy.scope():
+        model.compile(make_momentum(), "mse", metrics=[metric], jit_compile=True)
+    assert not summing
+    model._build_metrics(tuple(tf.TensorSpec(v.shape) for v in examples(4)))
+    assert not model._sums_in_xla(tf.zeros((4, 32, 32, 3)))
+
+
+def test_a_schedule_of_one_device_is_not_compiled_with_the_step(summing):
+    def changed(in_scope):
+        strategy = mirrored(2)
+        with strategy.scope() if in_scope else contextlib.nullcontext():
+            table = RateTable(STEPS)
+        table.fill(WarmupCosine(0.02, 1, STEPS), STEPS)
+        summing.clear()
+        options = {"jit_compile": True, "strategy": strategy}
+        model, _ = fitted(
+            2, make_optimizer=lambda: bit_keras.MomentumSGD(table), **options
+        )
+        return all_weights(model), bool(summing)
+
+    (one, shared), (other, apart) = changed(True), changed(False)
+    assert shared and not apart
+    assert relative_l2(one, other) <= 1e-6
+
+
+def test_a_step_that_is_made_anew_has_the_new_rate(summing):
+    model, _ = fitted(2, jit_compile=True, make_optimizer=make_momentum)
+    model.optimizer.learning_rate = WarmupCosine(0.0, 1, 100)
+    model.optimizer.momentum = 0.0
+    model.make_train_function(force=True)
+    before = all_weights(model)
+    model.fit(*examples(8), batch_size=8, verbose=0)
+    assert summing
+    np.testing.assert_array_equal(all_weights(model), before)
 
 
 def test_other_optimizers_sum_outside_of_xla(summing):
