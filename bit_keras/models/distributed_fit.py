@@ -170,7 +170,7 @@ class DistributedFit:
         return lambda iterator: _logs(several_steps(iterator), kept)
 
     def _make_kept_logs(self):
-        """Returns what keeps `SameOnAllReplicas`, which other strategies do not have."""
+        """Returns what keeps `SameOnAllReplicas`, where there may be any."""
         strategy = self.distribute_strategy
         if not isinstance(strategy, tf.distribute.MirroredStrategy):
             return None

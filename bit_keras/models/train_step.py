@@ -101,8 +101,9 @@ class ReplicaTrainStep(DistributedFit):
         if sum_in_xla is True and not takes_sums:
             raise InputError(
                 "`sum_in_xla` needs an optimizer of this package that neither clips "
-                "nor accumulates gradients, nor puts averages in place of weights, and "
-                "whose rate is a number, or a schedule without variables of one device. "
+                "nor accumulates gradients, nor puts averages in place of weights, "
+                "with a number as its rate, or a schedule that has no variable of one "
+                "device. "
                 f"Received: {type(self.optimizer).__name__}"
             )
         self.sum_in_xla = sum_in_xla

@@ -400,6 +400,31 @@ def test_sums_are_for_optimizers_that_take_them(optimizer):
         make_network().compile(optimizer, "mse", sum_in_xla=True)
 
 
+def test_one_collective_for_each_dtype_sums_tensors_of_all_shapes(monkeypatch):
+    """Which CPUs cannot call: here `all_reduce` does its part."""
+    called = []
+
+    def collective(input, group_size, instance_key, **_):
+        called.append((input.dtype, group_size, instance_key))
+        replicas = tf.distribute.get_replica_context()
+        return replicas.all_reduce(tf.distribute.ReduceOp.SUM, input)
+
+    monkeypatch.setattr(tf.raw_ops, "CollectiveReduceV2", collective)
+    wide, number = np.float32([[1, 2, 3], [4, 5, 6]]), np.float32(7)
+    double = np.float64([8, 9])
+
+    def step():
+        values = [tf.constant(wide), None, tf.constant(number), tf.constant(double)]
+        return [v for v in train_step.sum_on_gpus(values) if v is not None]
+
+    strategy = mirrored(2)
+    sums = tf.function(lambda: strategy.run(step))()
+    for actual, expected in zip(sums, (wide, number, double), strict=True):
+        for each in strategy.experimental_local_results(actual):
+            np.testing.assert_array_equal(each, 2 * expected, strict=True)
+    assert set(called) == {(tf.float32, 2, 1), (tf.float64, 2, 2)}
+
+
 def test_a_refused_optimizer_leaves_no_compiled_step(summing):
     model, _ = fitted(2, jit_compile=True, make_optimizer=make_momentum)
     with model.distribute_strategy.scope(), pytest.raises(InputError):
