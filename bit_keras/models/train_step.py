@@ -1,5 +1,6 @@
 """One update of the weights: the same result on one device and on several."""
 
+import itertools
 import zlib
 
 import keras
@@ -210,15 +211,10 @@ class ReplicaTrainStep(DistributedFit):
         strategy = self.distribute_strategy
         if any(each.aggregation != "none" for each in self.non_trainable_variables):
             return False
-        if not all(map(_is_shared_by(strategy), self._changing())):
+        variables = self.variables, self.optimizer.variables, self.metrics_variables
+        if not all(map(_is_shared_by(strategy), itertools.chain(*variables))):
             return False
         return can_sum_in_xla(strategy, images)
-
-    def _changing(self):
-        """Yields all variables that a step may change, some of them twice."""
-        yield from self.variables
-        yield from self.optimizer.variables
-        yield from self.metrics_variables
 
     def _step_among_replicas(self, images, labels, weights):
         """Updates this replica's variables as all replicas do; returns mean metrics.
@@ -226,18 +222,16 @@ class ReplicaTrainStep(DistributedFit):
         Nothing goes from device to device but in a sum that XLA compiles: whatever
         TensorFlow sends, it waits for, and so would the launch of the next step.
         """
-        # What assigns to a variable of the strategy would ask all of its devices.
-        with keras.StatelessScope() as scope:
-            loss, logits, gradients = self._forward_and_backward(
-                images, labels, weights
+        loss, logits, gradients = self._forward_and_backward(images, labels, weights)
+        metrics = self._updated_metrics(loss, images, labels, logits, weights)
+        gradients, means = self._met(gradients, list(metrics.values()))
+        # Otherwise what assigns to variables that are aggregated asks all devices. What
+        # is not, has been assigned to the part of this replica by now.
+        with keras.StatelessScope() as scope, self.optimizer.given_sums():
+            self.optimizer.apply_gradients(
+                zip(gradients, self.trainable_variables, strict=True)
             )
-            metrics = self._updated_metrics(loss, images, labels, logits, weights)
-            gradients, means = self._met(gradients, list(metrics.values()))
-            with self.optimizer.given_sums():
-                self.optimizer.apply_gradients(
-                    zip(gradients, self.trainable_variables, strict=True)
-                )
-        for variable in self._changing():
+        for variable in [*self.trainable_variables, *self.optimizer.variables]:
             value = scope.get_current_value(variable)
             if value is not None:
                 _part_of_this_replica(variable).assign(value)

@@ -400,6 +400,37 @@ def test_sums_are_for_optimizers_that_take_them(optimizer):
         make_network().compile(optimizer, "mse", sum_in_xla=True)
 
 
+def test_layers_of_keras_train_as_without_xla(summing):
+    """With a state of their own, a seed and a loss."""
+    results = []
+    for sum_in_xla in (False, True):
+        keras.utils.set_random_seed(0)
+        strategy = mirrored(2)
+        with strategy.scope():
+            layers = [
+                keras.Input((32, 32, 3)),
+                keras.layers.Conv2D(8, 5, 4, kernel_regularizer="l2"),
+                keras.layers.BatchNormalization(),
+                keras.layers.Dropout(0.5, seed=1),
+                keras.layers.GlobalMaxPooling2D(),
+                keras.layers.Dense(3),
+            ]
+            model = SmallNetwork(layers)
+            options = {"metrics": ["mae"], "sum_in_xla": sum_in_xla}
+            model.compile(make_momentum(), "mse", **options)
+        batches = tf.data.Dataset.from_tensor_slices(examples(24)).batch(8, True)
+        history = model.fit(batches, epochs=2, verbose=0, shuffle=False).history
+        parts = [v.value.values for v in model.variables + model.optimizer.variables]
+        results.append((history, parts))
+    assert summing
+    (expected, parts), (actual, summed) = results
+    for name, values in expected.items():
+        assert actual[name] == pytest.approx(values, rel=1e-5)
+    for one, other in zip(parts, summed, strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
 def test_one_collective_for_each_dtype_sums_tensors_of_all_shapes(monkeypatch):
     """Which CPUs cannot call: here `all_reduce` does its part."""
     called = []
