@@ -303,10 +303,13 @@ class KeptLogs:
     def write(self, metrics):
         """Keeps metrics by name, in a graph; returns whether it could.
 
-        It can where all of them are numbers in float32, as most metrics are.
+        It can where all of them are numbers in float32, as most metrics are, and have
+        the names that any other kind of batch has led to.
         """
         values = list(metrics.values())
         if not values or any(v.dtype != tf.float32 or v.shape.rank for v in values):
+            return False
+        if self._names not in ([], list(metrics)):
             return False
         self._names = list(metrics)
         self._values.assign(tf.stack(values))

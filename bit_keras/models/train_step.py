@@ -69,8 +69,8 @@ class ReplicaTrainStep(DistributedFit):
 
         Raises:
             InputError: If `batch_split` is no positive integer, `clip_norm` not
-                positive, or used with a loss scale, or `sum_in_xla` is `True` with an
-                optimizer that cannot be given sums.
+                positive, or used with a loss scale, or `sum_in_xla` none of its values,
+                or `True` with an optimizer that cannot be given sums.
         """
         if not isinstance(batch_split, int) or batch_split < 1:
             raise InputError(
@@ -79,6 +79,10 @@ class ReplicaTrainStep(DistributedFit):
         if clip_norm is not None and not clip_norm > 0:
             raise InputError(
                 f"`clip_norm` must be positive, or None. Received: {clip_norm!r}"
+            )
+        if sum_in_xla not in (True, False, "auto"):
+            raise InputError(
+                f'`sum_in_xla` must be True, False or "auto". Received: {sum_in_xla!r}'
             )
         self.batch_split = batch_split
         self.clip_norm = clip_norm
@@ -112,10 +116,10 @@ class ReplicaTrainStep(DistributedFit):
         self._measure = self._updated_metrics
         if self.compiles_replicas:
             self._passes = _compiled(self._passes)
-            if sum_in_xla and takes_sums:
-                self._whole_step = _compiled(self._step_among_replicas)
             # Otherwise integers are counted on the processor, which waits for the GPU.
             self._measure = _compiled(self._measure)
+            if sum_in_xla and takes_sums:
+                self._whole_step = _compiled(self._step_among_replicas)
         self.gpu_kernels = gpu_kernels
         if clip_norm and isinstance(
             self.optimizer, keras.optimizers.LossScaleOptimizer
@@ -134,6 +138,7 @@ class ReplicaTrainStep(DistributedFit):
             **config,
             "batch_split": self.batch_split,
             "clip_norm": self.clip_norm,
+            "gpu_kernels": self.gpu_kernels,
             "sum_in_xla": self.sum_in_xla,
             # Keras was told that nothing is compiled, if there is a strategy.
             "jit_compile": self._asked_jit_compile,
@@ -224,7 +229,7 @@ class ReplicaTrainStep(DistributedFit):
         """
         loss, logits, gradients = self._forward_and_backward(images, labels, weights)
         metrics = self._updated_metrics(loss, images, labels, logits, weights)
-        gradients, means = self._met(gradients, list(metrics.values()))
+        gradients, means = self._sums_and_means(gradients, metrics)
         # Otherwise what assigns to variables that are aggregated asks all devices. What
         # is not, has been assigned to the part of this replica by now.
         with keras.StatelessScope() as scope, self.optimizer.given_sums():
@@ -237,12 +242,12 @@ class ReplicaTrainStep(DistributedFit):
                 _part_of_this_replica(variable).assign(value)
         return dict(zip(metrics, means, strict=True))
 
-    def _met(self, gradients, values):
-        """Returns the sums of gradients over all replicas, and the means of values."""
+    def _sums_and_means(self, gradients, metrics):
+        """Returns sums of gradients over all replicas, and a list of mean metrics."""
         shares = [
             tf.cast(value, value.dtype if value.dtype.is_floating else tf.float32)
             / self._num_replicas()
-            for value in map(tf.convert_to_tensor, values)
+            for value in map(tf.convert_to_tensor, metrics.values())
         ]
         sums = sum_on_gpus([*gradients, *shares])
         return sums[: len(gradients)], sums[len(gradients) :]

@@ -120,11 +120,12 @@ class CompiledUpdates:
         A replica then updates variables as those of Keras alone, by `assign`, which a
         `keras.StatelessScope` takes note of. That holds for its thread alone.
         """
+        before = _is_given_sums()
         _THREAD.gives_sums = True
         try:
             yield
         finally:
-            _THREAD.gives_sums = False
+            _THREAD.gives_sums = before
 
     def assign(self, variable, value):
         """Assigns to a variable; called by Keras."""

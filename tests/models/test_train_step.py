@@ -138,6 +138,7 @@ def test_parts_must_divide_the_batch():
     [
         ({"batch_split": 0}, "`batch_split` must be a positive integer. Received: 0"),
         ({"clip_norm": -1.0}, "`clip_norm` must be positive"),
+        ({"sum_in_xla": "no"}, "`sum_in_xla` must be True, False or"),
     ],
 )
 def test_impossible_arguments_are_refused(argument, message):
@@ -156,11 +157,13 @@ def test_a_loss_scale_hides_the_norm():
 def test_a_saved_model_is_compiled_as_before(tmp_path):
     model = make_model()
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
-    model.compile(optimizer, "mse", batch_split=2, clip_norm=0.5)
+    options = {"batch_split": 2, "clip_norm": 0.5, "gpu_kernels": False}
+    options["sum_in_xla"] = False
+    model.compile(optimizer, "mse", **options)
     model.train_on_batch(*examples(4))
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert (loaded.batch_split, loaded.clip_norm) == (2, 0.5)
+    assert {name: getattr(loaded, name) for name in options} == options
     before, after = model.optimizer.variables, loaded.optimizer.variables
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -400,7 +403,8 @@ def test_sums_are_for_optimizers_that_take_them(optimizer):
         make_network().compile(optimizer, "mse", sum_in_xla=True)
 
 
-def test_layers_of_keras_train_as_without_xla(summing):
+@pytest.mark.parametrize("parts", [1, 2])
+def test_layers_of_keras_train_as_without_xla(summing, parts):
     """With a state of their own, a seed and a loss."""
     results = []
     for sum_in_xla in (False, True):
@@ -410,6 +414,7 @@ def test_layers_of_keras_train_as_without_xla(summing):
             layers = [
                 keras.Input((32, 32, 3)),
                 keras.layers.Conv2D(8, 5, 4, kernel_regularizer="l2"),
+                keras.layers.ActivityRegularization(l2=0.1),
                 keras.layers.BatchNormalization(),
                 keras.layers.Dropout(0.5, seed=1),
                 keras.layers.GlobalMaxPooling2D(),
@@ -417,16 +422,16 @@ def test_layers_of_keras_train_as_without_xla(summing):
             ]
             model = SmallNetwork(layers)
             options = {"metrics": ["mae"], "sum_in_xla": sum_in_xla}
-            model.compile(make_momentum(), "mse", **options)
+            model.compile(make_momentum(), "mse", batch_split=parts, **options)
         batches = tf.data.Dataset.from_tensor_slices(examples(24)).batch(8, True)
         history = model.fit(batches, epochs=2, verbose=0, shuffle=False).history
-        parts = [v.value.values for v in model.variables + model.optimizer.variables]
-        results.append((history, parts))
+        variables = model.variables + model.optimizer.variables
+        results.append((history, [v.value.values for v in variables]))
     assert summing
-    (expected, parts), (actual, summed) = results
+    (expected, apart), (actual, summed) = results
     for name, values in expected.items():
         assert actual[name] == pytest.approx(values, rel=1e-5)
-    for one, other in zip(parts, summed, strict=True):
+    for one, other in zip(apart, summed, strict=True):
         for a, b in zip(one, other, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
@@ -499,6 +504,29 @@ def test_a_step_may_have_no_logs(replicas):
     before = all_weights(model)
     model.fit(*examples(16), batch_size=8, verbose=0)
     assert relative_l2(all_weights(model), before) > 0
+
+
+class Varying(SmallNetwork):
+    """With a metric more where examples have weights."""
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        metrics = super().compute_metrics(x, y, y_pred, sample_weight)
+        if sample_weight is not None:
+            metrics["weight"] = tf.reduce_mean(sample_weight)
+        return metrics
+
+
+def test_logs_are_those_of_the_batch(summing):
+    model = make_network(mirrored(2), kind=Varying)
+    with model.distribute_strategy.scope():
+        model.compile(make_momentum(), "mse")
+    plain = tf.data.Dataset.from_tensor_slices(examples(8)).batch(8, True)
+    weighted = plain.map(lambda *batch: (*batch, tf.fill([8], 0.5)))
+    kinds = [plain, weighted, plain]
+    logs = [model.fit(kind, verbose=0, shuffle=False).history for kind in kinds]
+    assert [set(each) for each in logs] == [{"loss"}, {"loss", "weight"}, {"loss"}]
+    assert logs[1]["weight"] == [0.5]
+    assert summing
 
 
 def test_a_metric_of_one_device_is_not_compiled_with_the_step(summing):
