@@ -147,27 +147,30 @@ class DistributedFit:
             super().make_train_function(force)
         elif not (force or self.train_function is None):
             return
-        elif self.steps_per_execution > 1:
-            self.train_function = self._function_of_several_steps()
         else:
-            self.fetches = collections.deque(maxlen=_KEPT_FETCHES)
-            self.train_function = self._function_of_one_step(
-                self.train_step, self.fetches
-            )
+            fetches = None
+            if self.steps_per_execution == 1:
+                fetches = self.fetches = collections.deque(maxlen=_KEPT_FETCHES)
+            self.train_function = self._function_of_execution(self.train_step, fetches)
 
-    def _function_of_several_steps(self):
-        """Returns what makes all steps of an execution under a strategy."""
-        kept = self._make_kept_logs()
-        step = self._step_of_all_replicas(self.train_step, kept)
-        others = self.steps_per_execution - 1
+    def _function_of_execution(self, step, fetches=None):
+        """Returns what launches the steps of an execution, one after another.
 
-        @tf.function(reduce_retracing=True)
-        def several_steps(iterator):
-            for _ in tf.range(others):
-                step(next(iterator))
-            return step(next(iterator))
+        Not in one graph: there a batch that is missing is an empty one under a
+        strategy, with which momentum moves the weights once more.
+        """
+        launch = self._function_of_one_step(step, fetches)
 
-        return lambda iterator: _logs(several_steps(iterator), kept)
+        def function(iterator):
+            logs = launch(iterator)
+            for _ in range(1, self.steps_per_execution):
+                try:
+                    logs = launch(iterator)
+                except (StopIteration, tf.errors.OutOfRangeError):
+                    break
+            return logs
+
+        return function
 
     def _make_kept_logs(self):
         """Returns what keeps `SameOnAllReplicas`, where there may be any."""
@@ -222,24 +225,8 @@ class DistributedFit:
             super().make_test_function(force)
         elif not (force or self.test_function is None):
             return
-        elif not self.has_strategy:
-            self.test_function = self._function_of_one_step(self.test_step)
         else:
-            step = self._step_of_all_replicas(self._prepared(self.test_step))
-            next_step = tf.function(lambda iterator: step(next(iterator)))
-
-            def test_function(iterator):
-                metrics = None
-                for _ in range(self.steps_per_execution):
-                    try:
-                        metrics = next_step(iterator)
-                    except tf.errors.OutOfRangeError:
-                        break
-                if metrics is None:
-                    raise StopIteration
-                return metrics
-
-            self.test_function = test_function
+            self.test_function = self._function_of_execution(self.test_step)
 
     def _prepared(self, step):
         """Returns a function of a batch that prepares it for a step."""

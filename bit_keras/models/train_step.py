@@ -322,8 +322,8 @@ class ReplicaTrainStep(DistributedFit):
 def _compiled(function):
     """Returns a function that XLA compiles once for each replica.
 
-    `steps_per_execution` traces the step twice. What is returned is no `tf.function`,
-    which SavedModels would keep where it is an attribute.
+    A step is traced for each kind of batch. What is returned is no `tf.function`, which
+    SavedModels would keep where it is an attribute.
     """
     compiled = tf.function(function, jit_compile=True, autograph=False)
     return lambda *arguments: compiled(*arguments)

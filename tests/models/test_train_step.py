@@ -101,6 +101,32 @@ def test_a_batch_that_cannot_be_divided_evenly_counts_every_example_the_same():
     assert history_of_two["loss"] == pytest.approx(history_of_one["loss"], rel=1e-5)
 
 
+@pytest.mark.parametrize("sum_in_xla", [False, True])
+def test_an_execution_may_end_early(summing, sum_in_xla):
+    """Three batches, in executions of two steps."""
+    results = []
+    for replicas, steps in ((1, 1), (2, 2)):
+        model = make_network(mirrored(replicas))
+        with model.distribute_strategy.scope():
+            model.compile(
+                make_momentum(),
+                "mse",
+                jit_compile=replicas > 1,
+                steps_per_execution=steps,
+                sum_in_xla=sum_in_xla,
+            )
+        batches = tf.data.Dataset.from_tensor_slices(examples(24)).batch(8, True)
+        history = model.fit(batches, epochs=2, verbose=0, shuffle=False).history
+        loss = model.evaluate(batches, verbose=0)
+        steps = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+        assert steps == 6
+        results.append(([*history["loss"], loss], all_weights(model)))
+    assert bool(summing) == sum_in_xla
+    (expected, one), (actual, two) = results
+    assert actual == pytest.approx(expected, rel=1e-5)
+    assert relative_l2(two, one) <= 1e-6
+
+
 def test_the_norm_of_the_whole_batch_is_clipped(reference):
     """As Keras does on one device, where the whole batch is that of the replica."""
     by_keras = functools.partial(make_sgd, global_clipnorm=0.1)
