@@ -145,9 +145,7 @@ class DistributedFit:
         """Makes what `fit` calls with an iterator of batches."""
         if self.run_eagerly or not (self.has_strategy or self.steps_per_execution == 1):
             super().make_train_function(force)
-        elif not (force or self.train_function is None):
-            return
-        else:
+        elif force or self.train_function is None:
             fetches = None
             if self.steps_per_execution == 1:
                 fetches = self.fetches = collections.deque(maxlen=_KEPT_FETCHES)
@@ -187,6 +185,7 @@ class DistributedFit:
             # No function within a function: TensorFlow has one device wait for the
             # inner one to end on all others.
             prepared_step = self._step_of_all_replicas(self._prepared(step), kept)
+            step_of_any = tf.function(prepared_step, autograph=False)
         else:
             compiled = tf.function(
                 step,
@@ -194,8 +193,7 @@ class DistributedFit:
                 reduce_retracing=True,
                 autograph=False,
             )
-            prepared_step = self._prepared(compiled)
-        step_of_any = tf.function(prepared_step, autograph=False)
+            prepared_step = step_of_any = self._prepared(compiled)
 
         # Retraced for each kind of batch, or else the shapes of batches that differ
         # would be lost: that costs little, as what XLA compiles is not.
@@ -205,9 +203,7 @@ class DistributedFit:
 
         def function(iterator):
             if not isinstance(iterator, _ITERATORS):
-                batch = next(iterator)
-                run = step_of_any if self.has_strategy else prepared_step
-                return _logs(run(batch), kept)
+                return _logs(step_of_any(next(iterator)), kept)
             asked = time.perf_counter()
             # Neither in the graph of the step, where a clock that follows a batch waits
             # for all that a GPU has been asked for; nor in one of its own, where a
@@ -223,9 +219,7 @@ class DistributedFit:
         """Makes what `evaluate` calls with an iterator of batches."""
         if self.run_eagerly or not (self.has_strategy or self.steps_per_execution == 1):
             super().make_test_function(force)
-        elif not (force or self.test_function is None):
-            return
-        else:
+        elif force or self.test_function is None:
             self.test_function = self._function_of_execution(self.test_step)
 
     def _prepared(self, step):
@@ -253,9 +247,10 @@ class DistributedFit:
             metrics = strategy.run(step, args=(batch,))
             with tf.device(place):
                 if isinstance(metrics, SameOnAllReplicas):
-                    of_each = map(strategy.experimental_local_results, metrics.values())
-                    firsts = [parts[0] for parts in of_each]
-                    metrics = dict(zip(metrics, firsts, strict=True))
+                    metrics = {
+                        name: strategy.experimental_local_results(value)[0]
+                        for name, value in metrics.items()
+                    }
                     return None if kept.write(metrics) else metrics
                 return {
                     name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)

@@ -1,7 +1,7 @@
 """One update of the weights: the same result on one device and on several."""
 
+import functools
 import itertools
-import zlib
 
 import keras
 import tensorflow as tf
@@ -9,6 +9,14 @@ import tensorflow as tf
 from bit_keras.errors import InputError
 from bit_keras.layers.fast_forms import using_fast_forms
 from bit_keras.models.distributed_fit import DistributedFit, SameOnAllReplicas
+from bit_keras.models.replica_sums import (
+    can_sum_in_xla,
+    is_on_all_replicas,
+    part_of_this_replica,
+    sum_of_sizes,
+    sum_on_gpus,
+    summed,
+)
 
 
 class ReplicaTrainStep(DistributedFit):
@@ -101,7 +109,7 @@ class ReplicaTrainStep(DistributedFit):
         self._whole_step = None
         # Those of Keras have no such method.
         can_be_given_sums = getattr(self.optimizer, "can_be_given_sums", None)
-        is_shared = _is_shared_by(self.distribute_strategy)
+        is_shared = functools.partial(is_on_all_replicas, self.distribute_strategy)
         takes_sums = can_be_given_sums is not None and can_be_given_sums(is_shared)
         if sum_in_xla is True and not takes_sums:
             raise InputError(
@@ -217,8 +225,9 @@ class ReplicaTrainStep(DistributedFit):
         if any(each.aggregation != "none" for each in self.non_trainable_variables):
             return False
         variables = self.variables, self.optimizer.variables, self.metrics_variables
-        if not all(map(_is_shared_by(strategy), itertools.chain(*variables))):
-            return False
+        for variable in itertools.chain(*variables):
+            if not is_on_all_replicas(strategy, variable):
+                return False
         return can_sum_in_xla(strategy, images)
 
     def _step_among_replicas(self, images, labels, weights):
@@ -239,7 +248,7 @@ class ReplicaTrainStep(DistributedFit):
         for variable in [*self.trainable_variables, *self.optimizer.variables]:
             value = scope.get_current_value(variable)
             if value is not None:
-                _part_of_this_replica(variable).assign(value)
+                part_of_this_replica(variable).assign(value)
         return dict(zip(metrics, means, strict=True))
 
     def _sums_and_means(self, gradients, metrics):
@@ -308,11 +317,11 @@ class ReplicaTrainStep(DistributedFit):
         count = replicas.num_replicas_in_sync
         if count > 1 and images.shape[0] is None:
             size = tf.shape(images)[0]
-            share = tf.cast(size, tf.float32) / _sum_of_sizes(replicas, size)
+            share = tf.cast(size, tf.float32) / sum_of_sizes(replicas, size)
             gradients = [gradient * (share * count) for gradient in gradients]
         if self.clip_norm:
             if count > 1:
-                gradients = _summed(gradients)
+                gradients = summed(gradients)
             gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
             # The optimizer adds those of all replicas, which are the same ones now.
             gradients = [gradient / count for gradient in gradients]
@@ -327,93 +336,3 @@ def _compiled(function):
     """
     compiled = tf.function(function, jit_compile=True, autograph=False)
     return lambda *arguments: compiled(*arguments)
-
-
-def _sum_of_sizes(replicas, size):
-    """Returns how many images all replicas have together.
-
-    On the devices of one machine the processor knows. There collectives of several
-    GPUs, this one before that of the gradients, were mistaken for each other.
-    """
-    if isinstance(replicas.strategy, tf.distribute.MirroredStrategy):
-
-        def add_up(strategy, sizes):
-            return tf.add_n(strategy.experimental_local_results(sizes))
-
-        return tf.cast(replicas.merge_call(add_up, args=(size,)), tf.float32)
-    return replicas.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(size, tf.float32))
-
-
-def _summed(gradients):
-    """Returns the sums over all replicas of gradients, of which some may be `None`."""
-    given = [gradient for gradient in gradients if gradient is not None]
-    replicas = tf.distribute.get_replica_context()
-    sums = iter(replicas.all_reduce(tf.distribute.ReduceOp.SUM, given))
-    return [None if gradient is None else next(sums) for gradient in gradients]
-
-
-def sum_on_gpus(values):
-    """Returns the sums over all replicas of tensors, of which some may be `None`.
-
-    For what XLA compiles for the GPUs of a `MirroredStrategy`. It is the collective of
-    TensorFlow's `all_reduce`, but for its number. That is a new one for each step
-    there, which is copied to a GPU only when the step before is done.
-
-    Args:
-        values: Tensors of known shapes, the same ones on all replicas.
-    """
-    devices = sorted(tf.distribute.get_strategy().extended.worker_devices)
-    sums = list(values)
-    dtypes = sorted({v.dtype.name for v in values if v is not None})
-    for number, dtype in enumerate(dtypes, 1):
-        # One sum of them all, which is faster than many.
-        places = [i for i, v in enumerate(values) if v is not None and v.dtype == dtype]
-        flat = tf.concat([tf.reshape(values[i], [-1]) for i in places], 0)
-        flat = tf.raw_ops.CollectiveReduceV2(
-            input=flat,
-            group_size=len(devices),
-            # Any number, if no other devices have it.
-            group_key=zlib.crc32(" ".join(devices).encode()) >> 1,
-            instance_key=number,
-            ordering_token=[],
-            merge_op="Add",
-            final_op="Id",
-            communication_hint="nccl",
-        )
-        parts = tf.split(flat, [values[i].shape.num_elements() for i in places])
-        for place, part in zip(places, parts, strict=True):
-            sums[place] = tf.reshape(part, values[place].shape)
-    return sums
-
-
-def _part_of_this_replica(variable):
-    """Returns what a variable of Keras is on this replica's device."""
-    replicas = tf.distribute.get_replica_context()
-    parts = replicas.strategy.experimental_local_results(variable.value)
-    return parts[tf.get_static_value(replicas.replica_id_in_sync_group)]
-
-
-def can_sum_in_xla(strategy, images):
-    """Returns whether what XLA compiles for each replica may call collectives.
-
-    TensorFlow lets it do so with a `MirroredStrategy` of GPUs. What it compiles for
-    batches of different sizes could call them in different orders.
-    """
-    return (
-        isinstance(strategy, tf.distribute.MirroredStrategy)
-        and images.shape[0] is not None
-        and all(
-            tf.DeviceSpec.from_string(device).device_type == "GPU"
-            for device in strategy.extended.worker_devices
-        )
-    )
-
-
-def _is_shared_by(strategy):
-    """Returns what tells whether each replica has a part of a variable of Keras."""
-
-    def is_shared(variable):
-        parts = strategy.experimental_local_results(variable.value)
-        return len(parts) == strategy.num_replicas_in_sync
-
-    return is_shared

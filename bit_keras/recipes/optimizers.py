@@ -139,14 +139,14 @@ class CompiledUpdates:
         if not _is_given_sums():
             super().assign_add(variable, value)
             return
-        variable.assign(ops.add(variable, ops.cast(value, variable.dtype)))
+        self.assign(variable, ops.add(variable, ops.cast(value, variable.dtype)))
 
     def assign_sub(self, variable, value):
         """Subtracts from a variable; called by Keras."""
         if not _is_given_sums():
             super().assign_sub(variable, value)
             return
-        variable.assign(ops.subtract(variable, ops.cast(value, variable.dtype)))
+        self.assign(variable, ops.subtract(variable, ops.cast(value, variable.dtype)))
 
     def _var_key(self, variable):
         if not _is_given_sums():

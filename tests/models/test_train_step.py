@@ -274,7 +274,7 @@ def summing(monkeypatch):
 
     monkeypatch.setattr(tf, "function", without_xla)
     monkeypatch.setattr(train_step, "can_sum_in_xla", can_sum)
-    monkeypatch.setattr(train_step, "sum_on_gpus", train_step._summed)
+    monkeypatch.setattr(train_step, "sum_on_gpus", train_step.summed)
     return sums
 
 
@@ -391,23 +391,26 @@ class Following(keras.layers.Layer):
         return inputs
 
 
+def fitted_layers(make_layers, epochs=1, **compile_args):
+    """Returns model and history of two replicas of a network of such layers."""
+    keras.utils.set_random_seed(0)
+    with mirrored(2).scope():
+        model = SmallNetwork([keras.Input((32, 32, 3)), *make_layers()])
+        model.compile(make_momentum(), "mse", **compile_args)
+    batches = tf.data.Dataset.from_tensor_slices(examples(24)).batch(8, True)
+    history = model.fit(batches, epochs=epochs, verbose=0, shuffle=False)
+    return model, history.history
+
+
 @pytest.mark.parametrize("aggregation", ["none", "mean", "only_first_replica"])
 def test_variables_that_are_not_trained_are_aggregated_as_asked(summing, aggregation):
+    def layers():
+        pooling = keras.layers.GlobalMaxPooling2D()
+        return [Following(aggregation), pooling, keras.layers.Dense(3)]
+
     parts = []
     for sum_in_xla in (False, True):
-        keras.utils.set_random_seed(0)
-        strategy = mirrored(2)
-        with strategy.scope():
-            layers = [
-                keras.Input((32, 32, 3)),
-                Following(aggregation),
-                keras.layers.GlobalMaxPooling2D(),
-                keras.layers.Dense(3),
-            ]
-            model = SmallNetwork(layers)
-            model.compile(make_momentum(), "mse", sum_in_xla=sum_in_xla)
-        batches = tf.data.Dataset.from_tensor_slices(examples(24)).batch(8, True)
-        model.fit(batches, verbose=0, shuffle=False)
+        model, _ = fitted_layers(layers, sum_in_xla=sum_in_xla)
         parts.append(np.float32(model.layers[0].mean.value.values))
     assert (parts[0][0] == parts[0][1]) == (aggregation != "none")
     np.testing.assert_allclose(*parts, rtol=1e-5)
@@ -432,25 +435,21 @@ def test_sums_are_for_optimizers_that_take_them(optimizer):
 @pytest.mark.parametrize("parts", [1, 2])
 def test_layers_of_keras_train_as_without_xla(summing, parts):
     """With a state of their own, a seed and a loss."""
+
+    def layers():
+        return [
+            keras.layers.Conv2D(8, 5, 4, kernel_regularizer="l2"),
+            keras.layers.ActivityRegularization(l2=0.1),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(0.5, seed=1),
+            keras.layers.GlobalMaxPooling2D(),
+            keras.layers.Dense(3),
+        ]
+
+    options = {"epochs": 2, "metrics": ["mae"], "batch_split": parts}
     results = []
     for sum_in_xla in (False, True):
-        keras.utils.set_random_seed(0)
-        strategy = mirrored(2)
-        with strategy.scope():
-            layers = [
-                keras.Input((32, 32, 3)),
-                keras.layers.Conv2D(8, 5, 4, kernel_regularizer="l2"),
-                keras.layers.ActivityRegularization(l2=0.1),
-                keras.layers.BatchNormalization(),
-                keras.layers.Dropout(0.5, seed=1),
-                keras.layers.GlobalMaxPooling2D(),
-                keras.layers.Dense(3),
-            ]
-            model = SmallNetwork(layers)
-            options = {"metrics": ["mae"], "sum_in_xla": sum_in_xla}
-            model.compile(make_momentum(), "mse", batch_split=parts, **options)
-        batches = tf.data.Dataset.from_tensor_slices(examples(24)).batch(8, True)
-        history = model.fit(batches, epochs=2, verbose=0, shuffle=False).history
+        model, history = fitted_layers(layers, sum_in_xla=sum_in_xla, **options)
         variables = model.variables + model.optimizer.variables
         results.append((history, [v.value.values for v in variables]))
     assert summing
