@@ -135,7 +135,9 @@ def components_of(variant):
     return norm, bool(standardized)
 
 
-def upstream_recipe(num_examples, batch_size, epochs, pixels, steps=None, rate=0.1):
+def upstream_recipe(
+    num_examples, batch_size, epochs, pixels, steps=None, rate=0.1, warmup=None
+):
     """Returns how networks are trained from random weights.
 
     Args:
@@ -146,6 +148,7 @@ def upstream_recipe(num_examples, batch_size, epochs, pixels, steps=None, rate=0
         pixels: Height and width of images.
         steps: In place of `epochs`, the number of steps.
         rate: Highest learning rate for 256 examples in a step.
+        warmup: Number of steps that raise the rate; by default `warmup_steps`.
     """
     steps = steps or max(1, round(epochs * num_examples / batch_size))
     return bit_keras.Upstream(
@@ -154,7 +157,7 @@ def upstream_recipe(num_examples, batch_size, epochs, pixels, steps=None, rate=0
         batch_size=batch_size,
         base_learning_rate=rate * batch_size / 256,
         steps=steps,
-        warmup_steps=warmup_steps(steps),
+        warmup_steps=warmup_steps(steps) if warmup is None else warmup,
         resize=round(pixels * 9 / 8),
         crop=pixels,
         cropping="random",
@@ -222,7 +225,8 @@ class Transfer:
     @property
     def most_classes(self):
         """Number of classes of the target that has most."""
-        return max(source.num_classes for source in self.targets.values())
+        classes = (source.num_classes for source in self.targets.values())
+        return max(classes, default=LEAST_ROOM)
 
     def measure(self, tuner):
         """Fine-tunes on all targets.
@@ -291,7 +295,8 @@ class Trial:
 
         Returns:
             Accuracies in [0, 1], seconds, and images per second of the training. These
-            include what it takes to compile the network and to test it on the way.
+            include what it takes to compile the network. Without targets
+            `transfer_mean` is `None`.
         """
         begin = time.perf_counter()
         self.model.set_weights(self._start)
@@ -302,6 +307,8 @@ class Trial:
             seed=self.seed,
             batch_split=batch_split,
             progress=False,
+            # A large batch has an epoch of few steps, which take less time than a test.
+            with_tests=False,
         )
         trained = time.perf_counter() - begin
         test = eval_batches(
@@ -312,7 +319,9 @@ class Trial:
         return {
             "upstream_top1": top1,
             "transfer": accuracies,
-            "transfer_mean": _mean(map(_mean, accuracies.values())),
+            "transfer_mean": _mean(map(_mean, accuracies.values()))
+            if accuracies
+            else None,
             "training_seconds": round(trained, 1),
             "images_per_second": round(recipe.steps * recipe.batch_size / trained, 1),
             "seconds": round(time.perf_counter() - begin, 1),
@@ -393,9 +402,11 @@ def _as_line(row):
     name = f"{row['variant']}, batch {row['batch_size']}"
     if "failed" in row:
         return f"{name}: {row['failed']}"
+    mean = row["transfer_mean"]
+    transfer = "" if mean is None else f"{100 * mean:.1f} % after transfer, "
     return (
-        f"{name}: {100 * row['upstream_top1']:.1f} % upstream, "
-        f"{100 * row['transfer_mean']:.1f} % after transfer, {row['seconds']:.0f} s"
+        f"{name}: {100 * row['upstream_top1']:.1f} % upstream, {transfer}"
+        f"{row['seconds']:.0f} s"
     )
 
 
@@ -429,7 +440,7 @@ def _parse(arguments):
     )
 
     def texts(text):
-        return text.split(",")
+        return text.split(",") if text else []
 
     def numbers(text):
         return tuple(map(int, text.split(",")))
@@ -441,6 +452,7 @@ def _parse(arguments):
     parser.add_argument("--epochs", type=float, default=30)
     parser.add_argument("--steps", type=int, help="in place of --epochs")
     parser.add_argument("--rate", type=float, default=0.1, help="for 256 examples")
+    parser.add_argument("--warmup", type=int, help="steps; by default a twentieth")
     parser.add_argument("--variants", type=texts, default=VARIANTS)
     parser.add_argument("--batch_sizes", type=numbers, default=(128, 4096))
     parser.add_argument("--pixels", type=int, default=64)
@@ -469,6 +481,7 @@ def main(arguments=None):
             args.pixels,
             args.steps,
             args.rate,
+            args.warmup,
         )
         for size in args.batch_sizes
     ]

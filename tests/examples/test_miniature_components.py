@@ -211,6 +211,9 @@ def test_recipes_keep_the_epochs_and_the_rate_for_an_example():
     assert large.decay_steps == (122, 244, 325)
     assert (large.resize, large.crop, large.l2) == (72, 64, 1e-4)
     assert components.upstream_recipe(50_000, 128, 30, 64, steps=7).steps == 7
+    longer = components.upstream_recipe(50_000, 4096, 30, 64, warmup=200)
+    assert dataclasses.replace(longer, warmup_steps=73) == large
+    assert components.upstream_recipe(50_000, 128, 30, 64, warmup=0).warmup_steps == 0
 
 
 def test_transfer_recipe_is_the_rule_in_smaller_batches():
@@ -220,7 +223,7 @@ def test_transfer_recipe_is_the_rule_in_smaller_batches():
     assert (recipe.decay_steps, recipe.crop) == ((200, 300, 400), 64)
 
 
-def run_program(out_dir, variants, batch_sizes=(4,), **changes):
+def run_program(out_dir, variants, batch_sizes=(4,), transfers=True, **changes):
     source = make_source(30)
     recipes = [
         dataclasses.replace(
@@ -228,7 +231,8 @@ def run_program(out_dir, variants, batch_sizes=(4,), **changes):
         )
         for size in batch_sizes
     ]
-    transfer = components.Transfer({"patterns": source}, 3, 32, (0, 1), 2)
+    targets = {"patterns": source} if transfers else {}
+    transfer = components.Transfer(targets, 3, 32, (0, 1), 2)
     return components.run_all(
         variants, recipes, SMALL, source, transfer, out_dir, policy="float32"
     )
@@ -251,6 +255,13 @@ def test_program_adds_the_rows_that_are_missing(tmp_path, without_xla, capsys):
         for accuracy in [*accuracies, row["upstream_top1"]]:
             assert 7 * accuracy == pytest.approx(round(7 * accuracy))
     assert capsys.readouterr().out.count(" % upstream") == 2
+
+
+def test_without_targets_there_is_no_transfer(tmp_path, without_xla, capsys):
+    [row] = run_program(tmp_path, ["GN"], transfers=False)
+    assert (row["transfer"], row["transfer_mean"]) == ({}, None)
+    assert 0 <= row["upstream_top1"] <= 1
+    assert "transfer" not in capsys.readouterr().out
 
 
 def test_a_network_that_diverges_is_a_row_too(tmp_path, without_xla, capsys):
