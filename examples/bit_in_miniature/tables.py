@@ -39,6 +39,7 @@ PROBED = {
     "scratch-R26x0.5": "random weights, R26x0.5",
     "scratch-R50x1": "random weights, R50x1",
     "pixels": "pixels",
+    "contrast": "contrast",
 }
 # Sets with too few images for all of `SHOTS`.
 SMALL = {"orl_faces"}

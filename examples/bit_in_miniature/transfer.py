@@ -12,7 +12,8 @@ Contenders are:
 - each of `--models`, a folder of `--upstream`;
 - `scratch-R50x1`: random weights, and the same rule;
 - `scratch5-R50x1`: random weights, and five times the steps;
-- `pixels`: a linear probe of the images themselves, of 32 x 32 pixels.
+- `pixels`: a linear probe of the images themselves, of 32 x 32 pixels;
+- `contrast`: one of three numbers of each image, how much red, green and blue vary.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ import functools
 import json
 import pathlib
 from collections.abc import Callable
+from typing import ClassVar
 
 import keras
 import recipes
@@ -65,7 +67,7 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_string("upstream", "miniature", "Of upstream.py.", flag_values=values)
     flags.DEFINE_string("out_dir", "transfer", "For results.", flag_values=values)
     flags.DEFINE_string("data_dir", None, "Of TFDS.", flag_values=values)
-    flags.DEFINE_bool("pixels", True, "Probe pixels, too.", flag_values=values)
+    flags.DEFINE_bool("pixels", True, "Probe pixels and contrast.", flag_values=values)
     flags.DEFINE_bool("bfloat16", False, "Compute in bfloat16.", flag_values=values)
     flags.DEFINE_bool("progress", False, "Show progress bars.", flag_values=values)
     flags.DEFINE_integer("seeds", 5, "Subsets of each size.", flag_values=values)
@@ -83,7 +85,7 @@ class Contender:
 
     Args:
         name: What a person calls it.
-        open: Returns its `FrozenModel`, or `Pixels`.
+        open: Returns its `FrozenModel`, or `WithoutNetwork`.
         longer: Factor on the steps of fine-tuning; 0 for none, the probe alone.
         image_size: Pixels of images for the probe.
         probes: Whether there is a probe, which a longer training would not change.
@@ -96,15 +98,27 @@ class Contender:
     probes: bool = True
 
 
-class Pixels:
-    """Takes the place of a `FrozenModel` whose features are the pixels themselves."""
+class Contrast(keras.layers.Layer):
+    """The standard deviation of each channel of an image."""
 
-    name = "pixels"
-    identity = {"architecture": "pixels"}
+    def call(self, images):
+        return keras.ops.std(images, axis=(1, 2))
 
-    def __init__(self):
+
+class WithoutNetwork:
+    """Takes the place of a `FrozenModel` whose features need no network.
+
+    Args:
+        name: `"pixels"` for the pixels themselves, or `"contrast"`.
+    """
+
+    LAYERS: ClassVar = {"pixels": keras.layers.Flatten, "contrast": Contrast}
+
+    def __init__(self, name):
+        self.name = name
+        self.identity = {"architecture": name}
         shape = (PIXELS, PIXELS, 3)
-        self.model = keras.Sequential([keras.Input(shape), keras.layers.Flatten()])
+        self.model = keras.Sequential([keras.Input(shape), self.LAYERS[name]()])
 
 
 def contenders(values):
@@ -132,7 +146,9 @@ def contenders(values):
             make = functools.partial(open_scratch, name, architecture)
             chosen.append(Contender(name, make, longer, probes=longer == 1))
     if values.pixels:
-        chosen.append(Contender("pixels", Pixels, longer=0, image_size=PIXELS))
+        for name in WithoutNetwork.LAYERS:
+            make = functools.partial(WithoutNetwork, name)
+            chosen.append(Contender(name, make, longer=0, image_size=PIXELS))
     return chosen
 
 

@@ -241,7 +241,7 @@ def test_transfer_fills_its_file_once(
     rows = json.loads(path.read_text())
     found = {(row["model"], row["method"], row["shots"]) for row in rows}
     tuned = {"L-R26x0.5", "scratch-R26x0.5", "scratch5-R26x0.5"}
-    probed = {"L-R26x0.5", "scratch-R26x0.5", "pixels"}
+    probed = {"L-R26x0.5", "scratch-R26x0.5", "pixels", "contrast"}
     # There are four images of each class, too few for five.
     expected = {(model, "finetune", n) for model in tuned for n in (1, 4, "full")}
     expected |= {(model, "probe", n) for model in probed for n in (1, 4)}
@@ -261,7 +261,11 @@ def test_transfer_fills_its_file_once(
     capsys.readouterr()
     transfer.main(transferring)
     lines = capsys.readouterr().out.splitlines()
-    assert lines and all(line.startswith("arrays, pixels, probe") for line in lines)
+    assert [line.split(":")[0] for line in lines] == [
+        f"arrays, {name}, probe, {count} per class"
+        for name in ("pixels", "contrast")
+        for count in (1, 4)
+    ]
     assert json.loads(path.read_text()) == rows
 
 
@@ -458,8 +462,19 @@ def test_search_compiles_once_and_goes_on(monkeypatch, tuning, compiled):
 
 def test_pixels_are_features():
     images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
-    features = transfer.Pixels().model.predict_on_batch(images)
+    features = transfer.WithoutNetwork("pixels").model.predict_on_batch(images)
     np.testing.assert_array_equal(features, images.reshape(2, -1))
+
+
+def test_contrast_is_how_much_each_channel_varies():
+    noise = np.random.default_rng(0).normal(size=(2, 32, 32, 3))
+    noise = (noise - noise.mean((1, 2), keepdims=True)) / noise.std(
+        (1, 2), keepdims=True
+    )
+    contrasts = np.array([[0.5, 0.25, 0.125], [1, 2, 3]])
+    images = (noise * contrasts[:, None, None] + 7).astype(np.float32)
+    features = transfer.WithoutNetwork("contrast").model.predict_on_batch(images)
+    np.testing.assert_allclose(features, contrasts, rtol=1e-4)
 
 
 def test_longer_training_has_five_times_the_steps(transferring):
@@ -469,6 +484,7 @@ def test_longer_training_has_five_times_the_steps(transferring):
         "scratch-R26x0.5": 1,
         "scratch5-R26x0.5": 5,
         "pixels": 0,
+        "contrast": 0,
     }
 
 
