@@ -20,123 +20,27 @@ import time
 
 import keras
 import tensorflow as tf
+from variants import VARIANTS, ComponentBackbone, components_of
 
 import bit_keras
 from bit_keras.data.load import eval_batches
 from bit_keras.evaluation import evaluate_model
 from bit_keras.files import make_folder
-from bit_keras.models.backbone import (
-    BiTBackbone,
-    ResidualUnit,
-    check_architecture,
-    connect,
-    wide_dtype,
-)
+from bit_keras.models.backbone import check_architecture
 from bit_keras.training.fit import train
 from bit_keras.versions import versions
 from bit_keras.workflows.fine_tuner import FineTuner, FrozenModel
 from bit_keras.workflows.folders import write_json
 from bit_keras.workflows.shared_networks import LEAST_ROOM
 
-VARIANTS = ("BN", "GN", "BN+WS", "GN+WS")
 TARGETS = ("fashion_mnist", "mnist", "emoji9", "trees2")
 RESULTS_FILE = "components.json"
-
-
-@keras.saving.register_keras_serializable("bit_in_miniature")
-class BatchNorm(keras.layers.BatchNormalization):
-    """Batch normalization and ReLU, to be called as `GroupNorm(activation="relu")` is.
-
-    Args:
-        momentum: Share of the moving averages that a step keeps. Keras's 0.99 would
-            still hold the initial values at the end of a run of a hundred steps.
-        epsilon: Added to the variance.
-        **kwargs: Of `keras.layers.BatchNormalization`.
-    """
-
-    def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
-        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
-
-    def call(self, inputs, hands_on=False, training=None):
-        """Normalizes; with `hands_on` returns the inputs, too, for a residual sum."""
-        y = keras.ops.relu(super().call(inputs, training=training))
-        return (y, inputs) if hands_on else y
-
-
-@keras.saving.register_keras_serializable("bit_in_miniature")
-class BatchNormUnit(ResidualUnit):
-    """A `ResidualUnit` with `BatchNorm` in the places of its `GroupNorm`."""
-
-    def __init__(self, channels, strides=1, **kwargs):
-        super().__init__(channels, strides, **kwargs)
-        for part in "abc":
-            norm = BatchNorm(name=f"{part}_batch_norm", dtype=self.dtype_policy)
-            setattr(self, f"norm_{part}", norm)
-
-
-@keras.saving.register_keras_serializable("bit_in_miniature")
-class ComponentBackbone(BiTBackbone):
-    """`BiTBackbone` with other components.
-
-    Args:
-        variant: `"BN"`, `"GN"`, `"BN+WS"` or `"GN+WS"`; the last one is BiT.
-        units: Number of residual units in each of the four blocks.
-        width: Factor on all channels.
-        dtype: Name of a dtype or policy, or a policy.
-        trainable: Whether the network is trained.
-        **kwargs: Of `keras.Model`, such as `name`.
-
-    For a seed all variants begin with the same kernels.
-
-    Raises:
-        InputError: If there is no such variant or network.
-
-    Example:
-
-    >>> backbone = ComponentBackbone("BN", units=(2, 2, 2, 2))
-    >>> model = bit_keras.BiTClassifier(backbone, num_classes=10)
-    """
-
-    def __init__(self, variant, units, width=1, dtype=None, trainable=True, **kwargs):
-        norm, standardizes = components_of(variant)
-        architecture = check_architecture(None, width, units)
-        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-        images = keras.Input((None, None, 3), dtype=wide_dtype(policy), name="images")
-        kwargs.setdefault("name", "component_backbone")
-        layers = {}
-        if norm == "BN":
-            # The name by which BiTBackbone finds it, whatever its kind.
-            last_norm = BatchNorm(name="group_norm", dtype=policy)
-            layers = {"unit_class": BatchNormUnit, "last_norm": last_norm}
-        # Not BiTBackbone's, which would connect GroupNorm, but Keras's behind it.
-        super(BiTBackbone, self).__init__(
-            images, connect(images, architecture, policy, **layers), **kwargs
-        )
-        self.dtype_policy = policy
-        self.variant = variant
-        self.units = architecture.units
-        self.width = architecture.width
-        self.origin = None
-        self.trainable = trainable
-        for convolution in self.convolutions():
-            convolution.standardizes = standardizes
-
-    def get_config(self):
-        return {**super().get_config(), "variant": self.variant}
-
-
-def components_of(variant):
-    """Returns ("BN" or "GN", whether kernels are standardized) of a variant's name."""
-    if variant not in VARIANTS:
-        raise bit_keras.InputError(
-            f"A variant must be one of {', '.join(VARIANTS)}. Received: {variant!r}"
-        )
-    norm, _, standardized = variant.partition("+")
-    return norm, bool(standardized)
+# Fields of the recipe that options can change.
+CHOICES = {"warmup_steps": int, "l2": float, "clip_norm": float, "mixup_alpha": float}
 
 
 def upstream_recipe(
-    num_examples, batch_size, epochs, pixels, steps=None, rate=0.1, warmup=None
+    num_examples, batch_size, epochs, pixels, steps=None, rate=0.1, **changes
 ):
     """Returns how networks are trained from random weights.
 
@@ -148,22 +52,21 @@ def upstream_recipe(
         pixels: Height and width of images.
         steps: In place of `epochs`, the number of steps.
         rate: Highest learning rate for 256 examples in a step.
-        warmup: Number of steps that raise the rate; by default `warmup_steps`.
+        **changes: Other fields of the recipe, such as `warmup_steps` or `l2`.
     """
     steps = steps or max(1, round(epochs * num_examples / batch_size))
-    return bit_keras.Upstream(
-        "S",
-        num_examples,
-        batch_size=batch_size,
-        base_learning_rate=rate * batch_size / 256,
-        steps=steps,
-        warmup_steps=warmup_steps(steps) if warmup is None else warmup,
-        resize=round(pixels * 9 / 8),
-        crop=pixels,
-        cropping="random",
-        flip="random",
-        l2=1e-4,
-    )
+    fields = {
+        "batch_size": batch_size,
+        "base_learning_rate": rate * batch_size / 256,
+        "steps": steps,
+        "warmup_steps": warmup_steps(steps),
+        "resize": round(pixels * 9 / 8),
+        "crop": pixels,
+        "cropping": "random",
+        "flip": "random",
+        "l2": 1e-4,
+    }
+    return bit_keras.Upstream("S", num_examples, **fields | changes)
 
 
 def warmup_steps(steps):
@@ -294,13 +197,14 @@ class Trial:
                 change the statistics of BN.
 
         Returns:
-            Accuracies in [0, 1], seconds, and images per second of the training. These
-            include what it takes to compile the network. Without targets
-            `transfer_mean` is `None`.
+            Accuracies in [0, 1], that of the training images over the last epoch, as
+            they were cut and mixed; seconds, and images per second of the training,
+            with what it takes to compile the network. Without targets `transfer_mean`
+            is `None`.
         """
         begin = time.perf_counter()
         self.model.set_weights(self._start)
-        train(
+        progress = train(
             self.model,
             self.source,
             recipe,
@@ -318,6 +222,7 @@ class Trial:
         accuracies = transfer.measure(self._tuner)
         return {
             "upstream_top1": top1,
+            "training_accuracy": progress.rows[-1]["accuracy"],
             "transfer": accuracies,
             "transfer_mean": _mean(map(_mean, accuracies.values()))
             if accuracies
@@ -434,7 +339,8 @@ def parse_architecture(name):
     )
 
 
-def _parse(arguments):
+def parse(arguments):
+    """Returns what a command line asks for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -452,7 +358,8 @@ def _parse(arguments):
     parser.add_argument("--epochs", type=float, default=30)
     parser.add_argument("--steps", type=int, help="in place of --epochs")
     parser.add_argument("--rate", type=float, default=0.1, help="for 256 examples")
-    parser.add_argument("--warmup", type=int, help="steps; by default a twentieth")
+    for name, kind in CHOICES.items():
+        parser.add_argument(f"--{name}", type=kind, help="in place of the recipe's")
     parser.add_argument("--variants", type=texts, default=VARIANTS)
     parser.add_argument("--batch_sizes", type=numbers, default=(128, 4096))
     parser.add_argument("--pixels", type=int, default=64)
@@ -464,27 +371,34 @@ def _parse(arguments):
     return parser.parse_args(arguments)
 
 
+def recipes_for(args, num_examples):
+    """Returns the recipe of each batch size that `parse` was told of."""
+    changes = {name: getattr(args, name) for name in CHOICES}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    return [
+        upstream_recipe(
+            num_examples,
+            size,
+            args.epochs,
+            args.pixels,
+            args.steps,
+            args.rate,
+            **changes,
+        )
+        for size in args.batch_sizes
+    ]
+
+
 def main(arguments=None):
     """Runs what the command line asks for; returns all rows."""
-    args = _parse(arguments)
+    args = parse(arguments)
     for variant in args.variants:
         components_of(variant)
     source = bit_keras.open_source(args.upstream, args.data_dir)
     targets = {
         name: bit_keras.open_source(name, args.data_dir) for name in args.targets
     }
-    recipes = [
-        upstream_recipe(
-            source.train.num_examples,
-            size,
-            args.epochs,
-            args.pixels,
-            args.steps,
-            args.rate,
-            args.warmup,
-        )
-        for size in args.batch_sizes
-    ]
+    recipes = recipes_for(args, source.train.num_examples)
     transfer = Transfer(targets, args.transfer_steps, args.pixels, args.transfer_seeds)
     return run_all(
         args.variants,

@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 import sets
-from components import VARIANTS
+from variants import VARIANTS
 
 from bit_keras.published import ABSTRACT, README, TABLE_1, TABLE_2, TITLES, published
 
@@ -27,6 +27,7 @@ FINE_TUNED = {
     "scratch5-R26x0.5": "the same, five times the steps",
     "L-R50x1": "L, R50x1",
     "scratch-R50x1": "random weights, R50x1",
+    "L-R101x1": "L, R101x1",
 }
 PROBED = {
     "S-R26x0.5": "S, R26x0.5",
@@ -36,6 +37,7 @@ PROBED = {
     "S-R50x1": "S, R50x1",
     "M-R50x1": "M, R50x1",
     "L-R50x1": "L, R50x1",
+    "L-R101x1": "L, R101x1",
     "scratch-R26x0.5": "random weights, R26x0.5",
     "scratch-R50x1": "random weights, R50x1",
     "pixels": "pixels",
@@ -57,6 +59,9 @@ def renewed(text):
         "finetune": few_shot_table(read("finetune"), FINE_TUNED),
         "probe": few_shot_table(read("probe"), PROBED),
         "components": components_table(read("components")),
+        "large-batches": large_batches_table(
+            [*read("components"), *read("components-4096")]
+        ),
         "paper-full": full_sets_table(),
         "paper-few": few_examples_table(),
         "tuned": tuned_table(read("tuned")),
@@ -113,6 +118,58 @@ def few_shot_table(rows, names):
     )
 
 
+def count_epochs(row):
+    """Returns how often a network of `components.json` saw each image."""
+    recipe = row["recipe"]
+    return round(recipe["steps"] * recipe["batch_size"] / recipe["num_examples"])
+
+
+def per_cent(row, key):
+    """Returns an accuracy of `components.json`, or what there is in place of it."""
+    if "failed" in row:
+        return "diverged"
+    return NONE if row[key] is None else f"{100 * row[key]:.1f}"
+
+
+def large_batches_table(rows):
+    """Returns the accuracies of all networks trained in batches of 4096.
+
+    Args:
+        rows: Of `components.json`, of any settings.
+    """
+
+    def line(row):
+        recipe = row["recipe"]
+        return [
+            row["variant"],
+            f"{recipe['base_learning_rate']:g}",
+            f"{recipe['steps']:,}",
+            str(count_epochs(row)),
+            str(recipe["warmup_steps"]),
+            f"{recipe['clip_norm']:g}" if recipe["clip_norm"] else NONE,
+            per_cent(row, "upstream_top1"),
+            per_cent(row, "transfer_mean"),
+        ]
+
+    def order(row):
+        return VARIANTS.index(row["variant"]), row.get("upstream_top1", 0)
+
+    large = sorted((row for row in rows if row["batch_size"] == 4096), key=order)
+    return _table(
+        [
+            "",
+            "rate",
+            "steps",
+            "epochs",
+            "of warm-up",
+            "norm clipped to",
+            "CIFAR-10, trained on it",
+            "mean after transfer",
+        ],
+        [line(row) for row in large],
+    )
+
+
 def components_table(rows):
     """Returns the accuracies of all variants and batch sizes.
 
@@ -120,6 +177,7 @@ def components_table(rows):
         rows: Of `components.json`, of one setting.
     """
     found = {(row["batch_size"], row["variant"]): row for row in rows}
+    epochs = {row["batch_size"]: count_epochs(row) for row in rows}
     kinds = {
         "CIFAR-10, trained on it": "upstream_top1",
         "mean after transfer": "transfer_mean",
@@ -127,14 +185,17 @@ def components_table(rows):
 
     def cell(key, size, variant):
         row = found.get((size, variant))
-        if row is None:
-            return "not run"
-        return "diverged" if "failed" in row else f"{100 * row[key]:.1f}"
+        return "not run" if row is None else per_cent(row, key)
 
     return _table(
-        ["batch", "top-1 in per cent", *VARIANTS],
+        ["batch", "epochs", "top-1 in per cent", *VARIANTS],
         [
-            [f"{size:,}", words, *(cell(key, size, variant) for variant in VARIANTS)]
+            [
+                f"{size:,}",
+                str(epochs[size]),
+                words,
+                *(cell(key, size, variant) for variant in VARIANTS),
+            ]
             for size in sorted({size for size, _ in found})
             for words, key in kinds.items()
         ],

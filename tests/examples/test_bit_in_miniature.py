@@ -5,6 +5,7 @@ import os
 import re
 import tempfile
 
+import components
 import figures
 import keras
 import numpy as np
@@ -637,7 +638,7 @@ def test_page_has_the_tables_of_the_results():
     """`tables.py` writes them anew."""
     text = tables.PAGE.read_text(encoding="utf-8")
     assert tables.renewed(text) == text
-    assert text.count("<!-- tables.py: ") == text.count("<!-- end -->") == 6
+    assert text.count("<!-- tables.py: ") == text.count("<!-- end -->") == 7
     # Spot checks: a median, the means of eight sets, and a figure of the paper.
     assert "| 43.0, 65.2, 69.1, 71.4 |" in text
     assert (
@@ -665,18 +666,38 @@ def test_table_shows_what_the_rule_gives_away():
 
 
 def test_table_of_components_has_what_was_run():
-    accuracies = {"upstream_top1": 0.5, "transfer_mean": 0.25}
+    recipe = {"steps": 1000, "batch_size": 128, "num_examples": 50_000}
+    setting = {"batch_size": 128, "recipe": recipe}
     rows = [
-        {"variant": "BN", "batch_size": 128, **accuracies},
-        {"variant": "GN+WS", "batch_size": 128, "failed": "The loss became NaN."},
+        {"variant": "BN", **setting, "upstream_top1": 0.5, "transfer_mean": 0.25},
+        {"variant": "GN+WS", **setting, "failed": "The loss became NaN."},
     ]
     *_, upstream, transfer = tables.components_table(rows).splitlines()
     assert upstream == (
-        "| 128 | CIFAR-10, trained on it | 50.0 | not run | not run | diverged |"
+        "| 128 | 3 | CIFAR-10, trained on it | 50.0 | not run | not run | diverged |"
     )
     assert transfer == (
-        "| 128 | mean after transfer | 25.0 | not run | not run | diverged |"
+        "| 128 | 3 | mean after transfer | 25.0 | not run | not run | diverged |"
     )
+
+
+def test_table_of_large_batches_has_settings_and_the_best_last():
+    def row(rate, **others):
+        recipe = components.upstream_recipe(50_000, 4096, 30, 64, rate=rate).to_dict()
+        recipe["clip_norm"] = 0.5 if rate == 0.1 else 0.0
+        return {"variant": "GN", "batch_size": 4096, "recipe": recipe, **others}
+
+    rows = [
+        row(0.1, upstream_top1=0.75, transfer_mean=None),
+        row(0.2, upstream_top1=0.5, transfer_mean=0.25),
+        row(0.3, failed="The loss became NaN."),
+        {"batch_size": 128},
+    ]
+    assert tables.large_batches_table(rows).splitlines()[2:] == [
+        "| GN | 4.8 | 366 | 30 | 73 | – | diverged | diverged |",
+        "| GN | 3.2 | 366 | 30 | 73 | – | 50.0 | 25.0 |",
+        "| GN | 1.6 | 366 | 30 | 73 | 0.5 | 75.0 | – |",
+    ]
 
 
 def test_page_has_its_pictures():

@@ -3,11 +3,12 @@
 import dataclasses
 import json
 
+import components
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from bit_in_miniature import components
+import variants
 from small_runs import Uncompiled, all_weights, make_recipe, make_source, relative_l2
 
 import bit_keras
@@ -36,7 +37,7 @@ def without_xla(monkeypatch):
 def make_backbone(variant, units=UNITS, dtype="float64"):
     """Returns a small network whose every weight matters."""
     keras.utils.set_random_seed(0)
-    backbone = components.ComponentBackbone(variant, units, width=0.5, dtype=dtype)
+    backbone = variants.ComponentBackbone(variant, units, width=0.5, dtype=dtype)
     random = np.random.default_rng(1)
     for variable in backbone.variables:
         if variable.name != "kernel":
@@ -121,7 +122,7 @@ class Plain:
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("variant", components.VARIANTS)
+@pytest.mark.parametrize("variant", variants.VARIANTS)
 def test_variants_compute_what_plain_tensorflow_does(variant, training):
     backbone = make_backbone(variant, units=(2, 1, 1, 1))
     images = make_images()
@@ -144,16 +145,16 @@ def test_group_norm_with_standardized_kernels_is_bit(dtype):
 def test_variants_begin_with_the_same_kernels():
     def kernels(variant):
         keras.utils.set_random_seed(3)
-        backbone = components.ComponentBackbone(variant, UNITS, width=0.5)
+        backbone = variants.ComponentBackbone(variant, UNITS, width=0.5)
         return [conv.kernel.numpy() for conv in backbone.convolutions()]
 
     expected = kernels("GN+WS")
-    for variant in components.VARIANTS:
+    for variant in variants.VARIANTS:
         for kernel, other in zip(kernels(variant), expected, strict=True):
             np.testing.assert_array_equal(kernel, other)
 
 
-@pytest.mark.parametrize("variant", components.VARIANTS)
+@pytest.mark.parametrize("variant", variants.VARIANTS)
 def test_variants_are_saved_and_loaded(tmp_path, variant):
     model = make_model(variant)
     model.save(tmp_path / "model.keras")
@@ -211,9 +212,17 @@ def test_recipes_keep_the_epochs_and_the_rate_for_an_example():
     assert large.decay_steps == (122, 244, 325)
     assert (large.resize, large.crop, large.l2) == (72, 64, 1e-4)
     assert components.upstream_recipe(50_000, 128, 30, 64, steps=7).steps == 7
-    longer = components.upstream_recipe(50_000, 4096, 30, 64, warmup=200)
-    assert dataclasses.replace(longer, warmup_steps=73) == large
-    assert components.upstream_recipe(50_000, 128, 30, 64, warmup=0).warmup_steps == 0
+    changes = {"warmup_steps": 0, "l2": 1e-3, "clip_norm": 1.0}
+    changed = components.upstream_recipe(50_000, 4096, 30, 64, **changes)
+    assert changed == dataclasses.replace(large, **changes)
+
+
+def test_options_change_the_recipe():
+    words = "--out_dir X --batch_sizes 128,4096 --rate 0.0125 --l2 0.001 --epochs 2"
+    small, large = components.recipes_for(components.parse(words.split()), 50_000)
+    for recipe, size, rate in ((small, 128, 0.00625), (large, 4096, 0.2)):
+        assert (recipe.batch_size, recipe.base_learning_rate) == (size, rate)
+        assert (recipe.steps, recipe.l2) == (round(100_000 / size), 1e-3)
 
 
 def test_transfer_recipe_is_the_rule_in_smaller_batches():
@@ -261,6 +270,10 @@ def test_without_targets_there_is_no_transfer(tmp_path, without_xla, capsys):
     [row] = run_program(tmp_path, ["GN"], transfers=False)
     assert (row["transfer"], row["transfer_mean"]) == ({}, None)
     assert 0 <= row["upstream_top1"] <= 1
+    # Of three steps of four images.
+    assert 12 * row["training_accuracy"] == pytest.approx(
+        round(12 * row["training_accuracy"])
+    )
     assert "transfer" not in capsys.readouterr().out
 
 
@@ -299,4 +312,4 @@ def test_names_of_networks_are_read():
 
 def test_unknown_variants_are_refused():
     with pytest.raises(bit_keras.InputError, match="Received: 'LN'"):
-        components.ComponentBackbone("LN", UNITS)
+        variants.ComponentBackbone("LN", UNITS)
