@@ -3,10 +3,15 @@
     python examples/bit_in_miniature/components.py --data_dir DIR --out_dir OUT
 
 BiT's network is trained on CIFAR-10 with BatchNorm or GroupNorm (BN, GN), and with or
-without weight standardization (WS), in small and in large batches, for as many epochs
-and at a learning rate in proportion to the batch. Each of them is then fine-tuned with
-a few examples of each class of other sets. OUT/components.json gets a row as soon as a
-network is done; the same command goes on after the last one.
+without weight standardization (WS), in batches of 128 or others. Large ones have few
+steps in an epoch, and need more epochs and steps of warm-up than what is there by
+default:
+
+    components.py ... --batch_sizes 4096 --epochs 150 --rate 0.0125 --warmup_steps 300
+
+Each network is then fine-tuned with a few examples of each class of other sets.
+OUT/components.json gets a row as soon as a network is done; the same command goes on
+after the last one.
 
 Source: Kolesnikov et al., "Big Transfer", arXiv 1912.11370, section 4.3.
 """
@@ -54,7 +59,8 @@ def upstream_recipe(
         rate: Highest learning rate for 256 examples in a step.
         **changes: Other fields of the recipe, such as `warmup_steps` or `l2`.
     """
-    steps = steps or max(1, round(epochs * num_examples / batch_size))
+    if steps is None:
+        steps = max(1, round(epochs * num_examples / batch_size))
     fields = {
         "batch_size": batch_size,
         "base_learning_rate": rate * batch_size / 256,
@@ -197,7 +203,7 @@ class Trial:
                 change the statistics of BN.
 
         Returns:
-            Accuracies in [0, 1], that of the training images over the last epoch, as
+            Accuracies in [0, 1], that of the training images over the whole run, as
             they were cut and mixed; seconds, and images per second of the training,
             with what it takes to compile the network. Without targets `transfer_mean`
             is `None`.
@@ -222,7 +228,7 @@ class Trial:
         accuracies = transfer.measure(self._tuner)
         return {
             "upstream_top1": top1,
-            "training_accuracy": progress.rows[-1]["accuracy"],
+            "training_accuracy": _mean(row["accuracy"] for row in progress.rows),
             "transfer": accuracies,
             "transfer_mean": _mean(map(_mean, accuracies.values()))
             if accuracies
@@ -361,14 +367,17 @@ def parse(arguments):
     for name, kind in CHOICES.items():
         parser.add_argument(f"--{name}", type=kind, help="in place of the recipe's")
     parser.add_argument("--variants", type=texts, default=VARIANTS)
-    parser.add_argument("--batch_sizes", type=numbers, default=(128, 4096))
+    parser.add_argument("--batch_sizes", type=numbers, default=(128,))
     parser.add_argument("--pixels", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--targets", type=texts, default=TARGETS)
-    parser.add_argument("--transfer_steps", type=int, default=500)
+    parser.add_argument("--transfer_steps", type=int, default=200)
     parser.add_argument("--transfer_seeds", type=numbers, default=(0, 1, 2))
     parser.add_argument("--policy", default="mixed_bfloat16")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if not args.variants:
+        parser.error(f"--variants needs at least one of {', '.join(VARIANTS)}")
+    return args
 
 
 def recipes_for(args, num_examples):
@@ -392,8 +401,11 @@ def recipes_for(args, num_examples):
 def main(arguments=None):
     """Runs what the command line asks for; returns all rows."""
     args = parse(arguments)
+    # Before anything is read or written.
     for variant in args.variants:
         components_of(variant)
+    architecture = parse_architecture(args.model)
+    policy = keras.dtype_policies.get(args.policy).name
     source = bit_keras.open_source(args.upstream, args.data_dir)
     targets = {
         name: bit_keras.open_source(name, args.data_dir) for name in args.targets
@@ -403,12 +415,12 @@ def main(arguments=None):
     return run_all(
         args.variants,
         recipes,
-        parse_architecture(args.model),
+        architecture,
         source,
         transfer,
         args.out_dir,
         seed=args.seed,
-        policy=args.policy,
+        policy=policy,
     )
 
 

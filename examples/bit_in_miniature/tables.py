@@ -85,7 +85,7 @@ def few_shot_table(rows, names):
     """Returns the medians by target and model, and their means over targets.
 
     Args:
-        rows: Of `transfer.json`.
+        rows: Of `finetune.json` or `probe.json`.
         names: The head of the column of each model.
     """
     medians = {(r["model"], r["target"], r["shots"]): r["median"] for r in rows}
@@ -119,13 +119,13 @@ def few_shot_table(rows, names):
 
 
 def count_epochs(row):
-    """Returns how often a network of `components.json` saw each image."""
+    """Returns how often a network of such a row saw each image."""
     recipe = row["recipe"]
     return round(recipe["steps"] * recipe["batch_size"] / recipe["num_examples"])
 
 
 def per_cent(row, key):
-    """Returns an accuracy of `components.json`, or what there is in place of it."""
+    """Returns an accuracy of such a row, or what there is in place of it."""
     if "failed" in row:
         return "diverged"
     return NONE if row[key] is None else f"{100 * row[key]:.1f}"
@@ -135,7 +135,7 @@ def large_batches_table(rows):
     """Returns the accuracies of all networks trained in batches of 4096.
 
     Args:
-        rows: Of `components.json`, of any settings.
+        rows: Of `components.json` and `components-4096.json`, of any settings.
     """
 
     def line(row):
@@ -174,7 +174,8 @@ def components_table(rows):
     """Returns the accuracies of all variants and batch sizes.
 
     Args:
-        rows: Of `components.json`, of one setting.
+        rows: Of `components.json`: one of each variant and batch size, and one number
+            of epochs for each batch size.
     """
     found = {(row["batch_size"], row["variant"]): row for row in rows}
     epochs = {row["batch_size"]: count_epochs(row) for row in rows}

@@ -97,7 +97,11 @@ class ComponentBackbone(BiTBackbone):
 
 
 def components_of(variant):
-    """Returns ("BN" or "GN", whether kernels are standardized) of a variant's name."""
+    """Returns ("BN" or "GN", whether kernels are standardized) of a variant's name.
+
+    Raises:
+        InputError: If there is no such variant.
+    """
     if variant not in VARIANTS:
         raise bit_keras.InputError(
             f"A variant must be one of {', '.join(VARIANTS)}. Received: {variant!r}"

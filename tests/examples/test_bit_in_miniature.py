@@ -691,9 +691,11 @@ def test_table_of_large_batches_has_settings_and_the_best_last():
         row(0.1, upstream_top1=0.75, transfer_mean=None),
         row(0.2, upstream_top1=0.5, transfer_mean=0.25),
         row(0.3, failed="The loss became NaN."),
+        {**row(0.1, upstream_top1=0.25, transfer_mean=0.5), "variant": "BN"},
         {"batch_size": 128},
     ]
     assert tables.large_batches_table(rows).splitlines()[2:] == [
+        "| BN | 1.6 | 366 | 30 | 73 | 0.5 | 25.0 | 50.0 |",
         "| GN | 4.8 | 366 | 30 | 73 | – | diverged | diverged |",
         "| GN | 3.2 | 366 | 30 | 73 | – | 50.0 | 25.0 |",
         "| GN | 1.6 | 366 | 30 | 73 | 0.5 | 75.0 | – |",

@@ -223,6 +223,28 @@ def test_options_change_the_recipe():
     for recipe, size, rate in ((small, 128, 0.00625), (large, 4096, 0.2)):
         assert (recipe.batch_size, recipe.base_learning_rate) == (size, rate)
         assert (recipe.steps, recipe.l2) == (round(100_000 / size), 1e-3)
+    words = "--out_dir X --warmup_steps 9 --clip_norm 2 --mixup_alpha 0.1 --steps 99"
+    [recipe] = components.recipes_for(components.parse(words.split()), 50_000)
+    assert (recipe.warmup_steps, recipe.clip_norm, recipe.steps) == (9, 2.0, 99)
+    assert recipe.mixup_alpha == 0.1
+
+
+@pytest.mark.parametrize(
+    "words", ["--variants XX", "--variants=", "--model R27x1", "--policy int3"]
+)
+def test_wrong_options_are_refused_before_anything_is_read(
+    tmp_path, monkeypatch, words
+):
+    monkeypatch.setattr(bit_keras, "open_source", None)
+    out_dir = tmp_path / "out"
+    with pytest.raises((bit_keras.InputError, ValueError, SystemExit)):
+        components.main([*words.split(), "--out_dir", str(out_dir)])
+    assert not out_dir.exists()
+
+
+def test_no_steps_are_refused():
+    with pytest.raises(bit_keras.InputError, match="steps"):
+        components.upstream_recipe(50_000, 128, 30, 64, steps=0)
 
 
 def test_transfer_recipe_is_the_rule_in_smaller_batches():
