@@ -101,7 +101,8 @@ def size_of(path):
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def assert_close(actual, expected, tolerance=1e-6):
+def assert_close(actual, expected, tolerance=5e-6):
+    """By default as equal as two orders of float32 sums are on any processor."""
     actual, expected = np.array(actual), np.array(expected)
     difference = np.linalg.norm(actual - expected) / np.linalg.norm(expected)
     assert difference <= tolerance
