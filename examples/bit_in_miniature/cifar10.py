@@ -19,6 +19,7 @@ from typing import ClassVar
 import keras
 import tensorflow as tf
 from absl import app, flags
+from recipes import given
 
 import bit_keras
 from bit_keras.data.load import eval_batches
@@ -149,12 +150,11 @@ def main(values):
         keras.utils.set_random_seed(seed)
         backbone = bit_keras.BiTBackbone(depth=values.depth, width=values.width)
         model = bit_keras.BiTClassifier(backbone, source.num_classes)
-        choices = {name: getattr(values, name) for name in CHOICES}
-        given = {name: value for name, value in choices.items() if value is not None}
+        choices = given(values, CHOICES)
         if values.cutmix:
             train_with_cutmix(model)
-            given["mixup_alpha"] = 0.0
-        recipe = make_recipe(source, **given)
+            choices["mixup_alpha"] = 0.0
+        recipe = make_recipe(source, **choices)
         print(recipe.describe())
         result = bit_keras.finetune(
             model,

@@ -25,6 +25,7 @@ import time
 
 import keras
 import tensorflow as tf
+from recipes import given
 from variants import VARIANTS, ComponentBackbone, components_of
 
 import bit_keras
@@ -382,8 +383,7 @@ def parse(arguments):
 
 def recipes_for(args, num_examples):
     """Returns the recipe of each batch size that `parse` was told of."""
-    changes = {name: getattr(args, name) for name in CHOICES}
-    changes = {name: value for name, value in changes.items() if value is not None}
+    changes = given(args, CHOICES)
     return [
         upstream_recipe(
             num_examples,

@@ -89,6 +89,12 @@ class TransferRule:
         return rule.scaled(steps=self.longer * (self.steps or rule.steps))
 
 
+def given(values, names):
+    """Returns those of the named flags or options that have a value, a dict."""
+    found = {name: getattr(values, name) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def new_backbone(name, dtype=None):
     """Returns a `BiTBackbone` with random weights.
 

@@ -79,8 +79,7 @@ def run(name, model_name, folder, values):
 
 def recipe_for(name, num_examples, values):
     """Returns the recipe of the table, changed by flags."""
-    changes = {name: getattr(values, name) for name in CHOICES}
-    changes = {name: value for name, value in changes.items() if value is not None}
+    changes = recipes.given(values, CHOICES)
     row = dataclasses.replace(recipes.UPSTREAM[name], **changes)
     return row.recipe(num_examples).scaled(steps=values.steps)
 
